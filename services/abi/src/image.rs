@@ -1,0 +1,430 @@
+//! The boot image: services, programs and blobs with their manifests, in one file behind the kernel.
+//!
+//! Layout: [`Header`], `entries` times [`Entry`], then the data that the entries' segments name, each
+//! segment starting at a multiple of 4096 from the start of the image. All numbers are little endian. The
+//! kernel runs [`parse`] before it trusts a byte of it; the host tool writes it.
+
+use bitflags::bitflags;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::layout;
+
+/// First eight bytes of a boot image.
+pub const MAGIC: [u8; 8] = *b"CURIOSIM";
+/// Version of this format.
+pub const VERSION: u32 = 1;
+/// The most entries that an image may have (callees are a 64-bit set).
+pub const MAX_ENTRIES: usize = 64;
+/// Index that names no entry.
+pub const NONE: u32 = u32::MAX;
+/// MMIO ranges of one service, at most.
+pub const MAX_MMIO: usize = 4;
+
+bitflags! {
+    /// Kernel calls that a manifest may grant (`calls = [...]`). What is not here is either part of being
+    /// a service or a program (calls, returns, copies of lent buffers, panic, exit, wait and kill of own
+    /// children, yield) or granted otherwise (`Bind` by `callees`, `Spawn` by `spawns`).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Rights: u32 {
+        /// `pause`: leave the processor for some ticks.
+        const PAUSE = 1 << 0;
+        /// `time`: read the clock.
+        const TIME = 1 << 1;
+        /// `info`: read records about the system.
+        const INFO = 1 << 2;
+        /// `sabotage`: make services fail.
+        const SABOTAGE = 1 << 3;
+        /// `shutdown`: end the system.
+        const SHUTDOWN = 1 << 4;
+        /// `log`: write to the kernel's log.
+        const LOG = 1 << 5;
+        /// `counter`: read the cycle counter from user mode (bench images only).
+        const COUNTER = 1 << 6;
+    }
+}
+
+bitflags! {
+    /// Properties of a service.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Flags: u32 {
+        /// `serial`: state across sessions; retained whole until the outermost request commits.
+        const SERIAL = 1 << 0;
+        /// `lazy_reload`: after a recovery a session is reloaded at its next call instead of at once.
+        const LAZY_RELOAD = 1 << 1;
+        /// `integrity = "checksum"`: SSRs and common region are checksummed at commit, verified before use.
+        const INTEGRITY = 1 << 2;
+    }
+}
+
+/// Kind of an entry.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A service: becomes a protected object at boot.
+    Object = 1,
+    /// A program: started by the boot list or by `Spawn`.
+    Program = 2,
+    /// Bytes that become the initial content of a service's common region.
+    Blob = 3,
+}
+
+/// First bytes of a boot image.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Header {
+    /// [`MAGIC`].
+    pub magic: [u8; 8],
+    /// [`VERSION`].
+    pub version: u32,
+    /// Bytes of the whole image, a multiple of 4096.
+    pub length: u32,
+    /// Number of entries, 1 to [`MAX_ENTRIES`].
+    pub entries: u32,
+    /// Bytes of one [`Entry`].
+    pub entry_size: u32,
+    /// [`checksum`] of header (this field 0) and entries.
+    pub checksum: u64,
+}
+
+/// One loadable part of an entry.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Segment {
+    /// Virtual address, page aligned; 0 for a segment of no length.
+    pub address: u32,
+    /// Offset of its bytes from the start of the image, page aligned.
+    pub offset: u32,
+    /// Bytes in the image. The last page is padded with zeros in the image.
+    pub file_size: u32,
+    /// Bytes in memory, at least `file_size`; the rest is zeroed (bss).
+    pub memory_size: u32,
+    /// [`checksum`] of the bytes in the image, padded with zeros to whole pages.
+    pub checksum: u64,
+}
+
+/// A range of device registers.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Mmio {
+    /// Physical address, page aligned.
+    pub address: u32,
+    /// Bytes, a multiple of the page; 0 = unused entry.
+    pub length: u32,
+}
+
+/// One entry with its manifest. Unused fields are 0; indices that name nothing are [`NONE`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Entry {
+    /// Name, unique, zero padded.
+    pub name: [u8; 16],
+    /// [`Kind`].
+    pub kind: u32,
+    /// Where method calls enter (object) or the program starts. In `text`, a multiple of 4.
+    pub entry_call: u32,
+    /// Where hooks enter (object).
+    pub entry_hook: u32,
+    /// Number of methods; methods have numbers below it.
+    pub methods: u32,
+    /// Bit m: method m (0-63) is declared read-only.
+    pub read_only: u64,
+    /// Executable, never writable.
+    pub text: Segment,
+    /// Constants, never writable.
+    pub rodata: Segment,
+    /// Data and bss. For a [`Kind::Blob`] the bytes are in this segment (address 0).
+    pub data: Segment,
+    /// Bytes of heap, a multiple of the page.
+    pub heap: u32,
+    /// Bytes of each stack, a multiple of the page.
+    pub stack: u32,
+    /// Bytes of the common region, a multiple of the page.
+    pub common: u32,
+    /// Entry whose bytes fill the common region at boot.
+    pub common_blob: u32,
+    /// Pages of each SSR, 0 for a service without sessions' state.
+    pub ssr_pages: u32,
+    /// Pre-images reserved for the common region and SSRs of more than a page, in pages.
+    pub undo_pages: u32,
+    /// [`Rights`].
+    pub rights: u32,
+    /// [`Flags`].
+    pub flags: u32,
+    /// Processor time of one method call, in ticks of a millisecond; at least 2.
+    pub budget: u32,
+    /// Processor time of one hook, in ticks.
+    pub hook_budget: u32,
+    /// Sessions that a service accepts.
+    pub max_bindings: u32,
+    /// Sessions that a client may hold.
+    pub quota_bindings: u32,
+    /// Children that a program may have at once.
+    pub quota_children: u32,
+    /// Priority of its threads, 0 (lowest) to 7.
+    pub priority: u32,
+    /// Requests of one session that may end with `ServerFault` before the session is revoked.
+    pub blame_limit: u32,
+    /// Ticks that a blamed client must wait before it may bind again.
+    pub blame_backoff: u32,
+    /// Bit i: may bind to entry i.
+    pub callees: u64,
+    /// Bit i: may spawn entry i.
+    pub spawns: u64,
+    /// Device registers, mapped one after the other from [`layout::MMIO_BASE`].
+    pub mmio: [Mmio; MAX_MMIO],
+    /// Instances of a program to start at boot.
+    pub autostart: u32,
+    /// Argument of the first instance (r0 of the program, r3 of the constructor); the n-th gets `argument` + n.
+    pub argument: u32,
+}
+
+/// Why an image was refused. `entry` is the index of the entry at fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageError {
+    /// Shorter than it says, or not a multiple of the page.
+    Truncated,
+    /// Does not start with the magic.
+    Magic,
+    /// Another version of the format.
+    Version,
+    /// Number or size of entries out of range.
+    Entries,
+    /// The checksum of header and entries does not hold.
+    TableChecksum,
+    /// An entry's field is out of range.
+    Field {
+        /// Index of the entry.
+        entry: usize,
+        /// Name of the field.
+        field: &'static str,
+    },
+    /// The bytes of a segment do not have their checksum.
+    SegmentChecksum {
+        /// Index of the entry.
+        entry: usize,
+        /// Name of the segment.
+        segment: &'static str,
+    },
+}
+
+/// A checked boot image.
+#[derive(Clone, Copy)]
+pub struct Image<'a> {
+    bytes: &'a [u8],
+    entries: &'a [Entry],
+}
+
+impl<'a> Image<'a> {
+    /// The entries.
+    pub fn entries(&self) -> &'a [Entry] {
+        self.entries
+    }
+
+    /// The bytes of a segment, without padding.
+    pub fn segment(&self, segment: &Segment) -> &'a [u8] {
+        let start = segment.offset as usize;
+        self.bytes.get(start..start + segment.file_size as usize).unwrap_or(&[])
+    }
+}
+
+/// Fletcher's sum of 64 bits over little-endian words; a partial last word is padded with zeros.
+///
+/// Finds each single and double flipped bit and each burst of up to 32 bits in regions of up to 16 GiB;
+/// three instructions a word. Not a defence against an adversary.
+pub fn checksum(bytes: &[u8]) -> u64 {
+    let words = bytes.chunks_exact(4);
+    let rest = words.remainder();
+    let mut sum = Fletcher::new();
+    for word in words {
+        sum.add(u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
+    }
+    if !rest.is_empty() {
+        let mut last = [0; 4];
+        last[..rest.len()].copy_from_slice(rest);
+        sum.add(u32::from_le_bytes(last));
+    }
+    sum.value()
+}
+
+/// The running state of [`checksum`].
+#[derive(Clone, Copy, Debug)]
+pub struct Fletcher {
+    low: u32,
+    high: u32,
+}
+
+impl Fletcher {
+    /// The sum of nothing.
+    pub const fn new() -> Self {
+        Fletcher { low: 1, high: 0 }
+    }
+
+    /// Adds one word.
+    #[inline(always)]
+    pub fn add(&mut self, word: u32) {
+        self.low = self.low.wrapping_add(word);
+        self.high = self.high.wrapping_add(self.low);
+    }
+
+    /// The sum so far.
+    pub fn value(&self) -> u64 {
+        u64::from(self.high) << 32 | u64::from(self.low)
+    }
+}
+
+impl Default for Fletcher {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The checksum of a table: header with its checksum field 0, then the entries.
+pub fn table_checksum(header: &Header, entries: &[u8]) -> u64 {
+    let mut header = *header;
+    header.checksum = 0;
+    checksum(header.as_bytes()) ^ checksum(entries).rotate_left(17)
+}
+
+/// Checks an image and gives access to it.
+///
+/// Everything that the kernel relies on later is checked here: sizes, alignment, order and overlap of
+/// segments, indices, and all checksums. `bytes` starts on an 8-byte boundary and may be longer than the image.
+///
+/// # Errors
+/// The first thing that is wrong, as [`ImageError`].
+pub fn parse(bytes: &[u8]) -> Result<Image<'_>, ImageError> {
+    let (header, rest) = Header::ref_from_prefix(bytes).map_err(|_| ImageError::Truncated)?;
+    if header.magic != MAGIC {
+        return Err(ImageError::Magic);
+    }
+    if header.version != VERSION {
+        return Err(ImageError::Version);
+    }
+    let length = header.length as usize;
+    if length > bytes.len() || !header.length.is_multiple_of(layout::PAGE) {
+        return Err(ImageError::Truncated);
+    }
+    let count = header.entries as usize;
+    if count == 0 || count > MAX_ENTRIES || header.entry_size as usize != size_of::<Entry>() {
+        return Err(ImageError::Entries);
+    }
+    let table = rest.get(..count * size_of::<Entry>()).ok_or(ImageError::Truncated)?;
+    if table_checksum(header, table) != header.checksum {
+        return Err(ImageError::TableChecksum);
+    }
+    let entries = <[Entry]>::ref_from_bytes(table).map_err(|_| ImageError::Truncated)?;
+    let image = Image { bytes: &bytes[..length], entries };
+    for index in 0..count {
+        check_entry(&image, index)?;
+    }
+    Ok(image)
+}
+
+fn check_entry(image: &Image<'_>, index: usize) -> Result<(), ImageError> {
+    let entry = &image.entries[index];
+    let fail = |field| Err(ImageError::Field { entry: index, field });
+    let page = layout::PAGE;
+    let name_end = entry.name.iter().position(|b| *b == 0).unwrap_or(16);
+    if name_end == 0 || !entry.name[..name_end].iter().all(u8::is_ascii_graphic) || entry.name[name_end..].iter().any(|b| *b != 0) {
+        return fail("name");
+    }
+    if image.entries[..index].iter().any(|other| other.name == entry.name) {
+        return fail("name");
+    }
+    if !(1..=3).contains(&entry.kind) {
+        return fail("kind");
+    }
+    let blob = entry.kind == Kind::Blob as u32;
+    let mut floor = layout::IMAGE_BASE;
+    for (name, segment) in [("text", &entry.text), ("rodata", &entry.rodata), ("data", &entry.data)] {
+        if segment.memory_size == 0 {
+            if segment.file_size != 0 {
+                return fail(name);
+            }
+            continue;
+        }
+        let end = segment.offset as u64 + u64::from(segment.file_size).next_multiple_of(u64::from(page));
+        if !segment.offset.is_multiple_of(page) || end > image.bytes.len() as u64 || segment.file_size > segment.memory_size {
+            return fail(name);
+        }
+        if !blob {
+            let end = u64::from(segment.address) + u64::from(segment.memory_size);
+            if !segment.address.is_multiple_of(page) || segment.address < floor || end > u64::from(layout::IMAGE_END) {
+                return fail(name);
+            }
+            floor = (end as u32).next_multiple_of(page);
+        }
+        let padded = segment.file_size.next_multiple_of(page) as usize;
+        if checksum(&image.bytes[segment.offset as usize..segment.offset as usize + padded]) != segment.checksum {
+            return Err(ImageError::SegmentChecksum { entry: index, segment: name });
+        }
+    }
+    if blob {
+        return Ok(());
+    }
+    let in_text = |address: u32| {
+        address.is_multiple_of(4) && address >= entry.text.address && address - entry.text.address < entry.text.file_size
+    };
+    if !in_text(entry.entry_call) {
+        return fail("entry_call");
+    }
+    let object = entry.kind == Kind::Object as u32;
+    if object && !in_text(entry.entry_hook) {
+        return fail("entry_hook");
+    }
+    if entry.methods > 64 {
+        return fail("methods");
+    }
+    let sizes = [
+        ("heap", entry.heap, layout::HEAP_END - layout::HEAP_BASE),
+        ("stack", entry.stack, layout::STACK_MAX),
+        ("common", entry.common, layout::COMMON_END - layout::COMMON_BASE),
+    ];
+    for (name, size, limit) in sizes {
+        if !size.is_multiple_of(page) || size > limit {
+            return fail(name);
+        }
+    }
+    if entry.stack == 0 {
+        return fail("stack");
+    }
+    if entry.common_blob != NONE {
+        match image.entries.get(entry.common_blob as usize) {
+            Some(other) if other.kind == Kind::Blob as u32 && other.data.file_size <= entry.common => {}
+            _ => return fail("common_blob"),
+        }
+    }
+    if entry.ssr_pages > layout::SSR_MAX_PAGES {
+        return fail("ssr_pages");
+    }
+    if Rights::from_bits(entry.rights).is_none() {
+        return fail("rights");
+    }
+    if Flags::from_bits(entry.flags).is_none() {
+        return fail("flags");
+    }
+    if entry.budget < 2 || (object && entry.hook_budget < 2) {
+        return fail("budget");
+    }
+    if entry.priority > 7 {
+        return fail("priority");
+    }
+    let mut mmio = 0u64;
+    for range in &entry.mmio {
+        if !range.address.is_multiple_of(page) || !range.length.is_multiple_of(page) || range.address.checked_add(range.length).is_none() {
+            return fail("mmio");
+        }
+        mmio += u64::from(range.length);
+    }
+    if mmio > u64::from(layout::MMIO_END - layout::MMIO_BASE) {
+        return fail("mmio");
+    }
+    for (name, set, kind) in [("callees", entry.callees, Kind::Object), ("spawns", entry.spawns, Kind::Program)] {
+        for bit in 0..64 {
+            if set >> bit & 1 == 1 && image.entries.get(bit).is_none_or(|other| other.kind != kind as u32) {
+                return fail(name);
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,2 @@
+//! Server State Regions.
+#![no_std]
