@@ -1,0 +1,160 @@
+//! A binding: one client's session with one server.
+
+use core::mem::{offset_of, size_of};
+
+use crate::{BindingId, Page, RequestId, ServerId, UndoId};
+
+/// Where a binding is in its life.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The slot is free.
+    Free = 0,
+    /// Made; the server's `open` hook has not finished. The client has no handle yet.
+    Opening,
+    /// Takes calls.
+    Active,
+    /// No more calls; the `close` hook is due.
+    Closing,
+    /// Its state is lost. Calls fail until the client unbinds.
+    Lost,
+    /// Revoked, but still part of an activation or of a request in progress: ends with that.
+    Ending,
+}
+
+/// One client's session with one server.
+///
+/// The kernel's fast path reads the public fields at their offsets (`core::mem::offset_of!`); their order,
+/// the size and the alignment of 128 bytes are part of its contract. While `fast_generation` is not 0 it may
+/// run a call without this library: it copies `used` bytes from `ssr` to `preimage`, enters the server and at
+/// the return checks the header and stores the new `used`. If anything else happens in between, the
+/// kernel calls [`crate::Manager::adopt`] first.
+#[repr(C, align(128))]
+#[derive(Clone, Copy, Debug)]
+pub struct Binding {
+    /// The handle's generation while the fast path may be taken, else 0.
+    pub fast_generation: u32,
+    /// Address of the client's structure in the kernel, as given to `bind`.
+    pub owner: u32,
+    /// Address of the server's structure in the kernel, as given to `bind`.
+    pub object: u32,
+    /// Bytes of the SSR in use, rounded up to a multiple of 32; 0 without an SSR.
+    pub used: u32,
+    /// Physical address of the SSR's first page; 0 without an SSR.
+    pub ssr: u32,
+    /// Physical address of the server's pre-image page; 0 unless the SSR is one page.
+    pub preimage: u32,
+    /// CONTEXTIDR of the view; 0 while it has none. Set by the kernel with `set_view`.
+    pub contextidr: u32,
+    /// TTBR0 of the view. Set by the kernel with `set_view`.
+    pub ttbr0: u32,
+    /// Session number: the index of this binding.
+    pub session: u32,
+    pub(crate) generation: u32,
+    pub(crate) client: u32,
+    /// The pre-image page of a nested small SSR, as of the first use in the request.
+    pub(crate) first: Page,
+    /// `used` at the first use in the request, while `first_taken`.
+    pub(crate) first_used: u32,
+    /// Checksums of the pages of a large SSR.
+    pub(crate) sums: Page,
+    /// Checksum of a small SSR, over `used` bytes.
+    pub(crate) sum: u64,
+    pub(crate) failures: u32,
+    pub(crate) server: Option<ServerId>,
+    /// Next session of the same server, in order of indices; in a free slot the next free slot.
+    pub(crate) next: Option<BindingId>,
+    /// Next binding that `holder` retains.
+    pub(crate) next_retained: Option<BindingId>,
+    /// The request that retains this binding.
+    pub(crate) holder: Option<RequestId>,
+    /// Pre-images of pages of a large SSR.
+    pub(crate) undo: Option<UndoId>,
+    /// Pages mapped.
+    pub(crate) pages: u16,
+    /// Pages of a large SSR, from the first, that are read-only at rest.
+    pub(crate) bound: u16,
+    pub(crate) state: State,
+    pub(crate) nested: bool,
+    pub(crate) flush: bool,
+    pub(crate) needs_reload: bool,
+    pub(crate) first_taken: bool,
+}
+
+const _: () = assert!(size_of::<Binding>() == 128);
+const _: () = assert!(offset_of!(Binding, used) == 12 && offset_of!(Binding, session) == 32);
+
+impl Binding {
+    pub(crate) const fn new() -> Self {
+        Binding {
+            fast_generation: 0,
+            owner: 0,
+            object: 0,
+            used: 0,
+            ssr: 0,
+            preimage: 0,
+            contextidr: 0,
+            ttbr0: 0,
+            session: 0,
+            generation: 0,
+            client: 0,
+            first: Page::NONE,
+            first_used: 0,
+            sums: Page::NONE,
+            sum: 0,
+            failures: 0,
+            server: None,
+            next: None,
+            next_retained: None,
+            holder: None,
+            undo: None,
+            pages: 0,
+            bound: 0,
+            state: State::Free,
+            nested: false,
+            flush: false,
+            needs_reload: false,
+            first_taken: false,
+        }
+    }
+
+    /// Where it is in its life.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// Number of the client, as given to `bind`.
+    pub fn client(&self) -> u32 {
+        self.client
+    }
+
+    /// The server; `None` for a free slot.
+    pub fn server(&self) -> Option<ServerId> {
+        self.server
+    }
+
+    /// Whether the client is an object.
+    pub fn nested(&self) -> bool {
+        self.nested
+    }
+
+    /// Whether the `reload` hook is due.
+    pub fn needs_reload(&self) -> bool {
+        self.needs_reload
+    }
+
+    /// Failures charged to this binding.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    /// The SSR's size in pages.
+    pub fn pages(&self) -> usize {
+        self.pages.into()
+    }
+
+    /// Whether hooks still concern it: opened, and its state not lost.
+    pub(crate) fn in_session(&self) -> bool {
+        matches!(self.state, State::Active | State::Closing)
+    }
+}

@@ -1,0 +1,232 @@
+//! Activations: what happens to a region between the start of a call and its end.
+
+use abi::info::Pool;
+use abi::ssr::{HEADER, MAGIC};
+
+use crate::undo::Fate;
+use crate::{Access, BindingId, Manager, PAGE_SIZE, Page, Platform, Region, RegionKind, RequestId, ServerId, State};
+
+/// What to run in an activation that has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// The method or hook.
+    Ready,
+    /// The `reload` hook, and nothing else: then [`Manager::finish`], [`Manager::reloaded`] and `begin` again.
+    NeedsReload,
+}
+
+/// Why an activation did not begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BeginError {
+    /// An activation runs, or another request retains the binding or the server: the caller waits.
+    Busy,
+    /// The session's state is lost or the session has ended.
+    Lost,
+}
+
+/// What a write fault was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The pre-image is kept and the page writable: run on.
+    Opened,
+    /// The page is writable already (a stale TLB entry): run on.
+    Spurious,
+    /// No page that this activation may write: a failure.
+    NotOurs,
+    /// The page does not have its checksum: a failure. An SSR is lost now; for a common region the kernel decides.
+    Damaged,
+}
+
+/// How an activation ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finished {
+    /// Its changes are final.
+    Committed,
+    /// Its changes can be undone until the request is released.
+    Retained,
+}
+
+/// The header of the SSR is not what it must be after a call: magic, length or session number.
+/// The activation is still open: the kernel calls [`Manager::rollback`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damaged;
+
+impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, B, U, R> {
+    /// Begins an activation of a session: opens its SSR and keeps what a rollback needs.
+    ///
+    /// `request` is `None` for hooks that belong to no request (`open`, `reload` and `close` run by the kernel
+    /// itself): their effects are final at `finish`. While a request holds the binding or its serial server they
+    /// must run as part of it: pass [`Manager::holder`].
+    ///
+    /// # Errors
+    /// See [`BeginError`]. Nothing is open then.
+    pub fn begin(&mut self, b: BindingId, request: Option<RequestId>, platform: &mut impl Platform) -> Result<Begin, BeginError> {
+        let binding = &self.bindings[b.index()];
+        let Some(server) = binding.server.filter(|_| !matches!(binding.state, State::Lost | State::Ending)) else {
+            return Err(BeginError::Lost);
+        };
+        let (holder, small) = (self.holder(b), binding.pages == 1);
+        if self.servers[server.index()].active || (holder.is_some() && holder != request) {
+            return Err(BeginError::Busy);
+        }
+        if small && !self.intact(Region::Ssr(b), 0, platform) {
+            self.lose(b);
+            return Err(BeginError::Lost);
+        }
+        let binding = &mut self.bindings[b.index()];
+        let first_use = binding.nested && request.is_some() && !binding.first_taken;
+        if first_use {
+            binding.first_taken = true;
+            binding.first_used = binding.used;
+        }
+        if small {
+            let to = if first_use { binding.first } else { Page(binding.preimage) };
+            platform.copy(to, Page(binding.ssr), binding.used as usize);
+        }
+        let needs_reload = binding.needs_reload;
+        let server = &mut self.servers[server.index()];
+        (server.active, server.open, server.request, server.first_use) = (true, Some(b), request, first_use);
+        Ok(if needs_reload { Begin::NeedsReload } else { Begin::Ready })
+    }
+
+    /// Begins an activation without a session (constructor, upcall): only the common region can be written.
+    ///
+    /// # Errors
+    /// [`BeginError::Busy`] as for [`Manager::begin`].
+    pub fn begin_object(&mut self, server: ServerId, request: Option<RequestId>) -> Result<(), BeginError> {
+        let server = &mut self.servers[server.index()];
+        if server.active || (server.holder().is_some() && server.holder() != request) {
+            return Err(BeginError::Busy);
+        }
+        (server.active, server.open, server.request, server.first_use) = (true, None, request, false);
+        Ok(())
+    }
+
+    /// Takes over a call that the fast path began: from now on as if by [`Manager::begin`], with the pre-image
+    /// that the fast path made.
+    pub fn adopt(&mut self, b: BindingId, request: RequestId) {
+        if let Some(server) = self.bindings[b.index()].server {
+            let server = &mut self.servers[server.index()];
+            (server.active, server.open, server.request, server.first_use) = (true, Some(b), Some(request), false);
+        }
+    }
+
+    /// A write to a read-only page of the active server's SSR or common region.
+    ///
+    /// # Errors
+    /// [`Pool::Undo`]: the server's reserve is used up; a failure of the activation.
+    pub fn write_fault(&mut self, server: ServerId, kind: RegionKind, page: usize, platform: &mut impl Platform) -> Result<Fault, Pool> {
+        let state = &self.servers[server.index()];
+        let (region, pages, bound) = match (kind, state.open) {
+            (RegionKind::Common, _) if state.active => {
+                (Region::Common(server), state.config.common_pages, state.config.common_pages)
+            }
+            (RegionKind::Ssr, Some(b)) if state.config.ssr_pages > 1 => {
+                (Region::Ssr(b), self.bindings[b.index()].pages, self.bindings[b.index()].bound)
+            }
+            _ => return Ok(Fault::NotOurs),
+        };
+        if page >= pages.into() {
+            return Ok(Fault::NotOurs);
+        }
+        if page >= bound.into() || self.is_open(region, page) {
+            return Ok(Fault::Spurious);
+        }
+        if !self.intact(region, page, platform) {
+            if let Region::Ssr(b) = region {
+                self.lose(b);
+            }
+            return Ok(Fault::Damaged);
+        }
+        self.open_page(server, region, page, platform)?;
+        Ok(Fault::Opened)
+    }
+
+    /// Ends an activation that returned: checks the header, closes the SSR, and commits or retains its changes.
+    ///
+    /// # Errors
+    /// [`Damaged`]; the activation is still open.
+    pub fn finish(&mut self, server: ServerId, platform: &mut impl Platform) -> Result<Finished, Damaged> {
+        let (open, request) = (self.servers[server.index()].open, self.servers[server.index()].request);
+        let mut finished = Finished::Committed;
+        if let Some(b) = open {
+            let binding = &mut self.bindings[b.index()];
+            if binding.pages > 0 {
+                let header = [0, 1, 2].map(|index| platform.word(Page(binding.ssr), index));
+                let size = u32::from(binding.pages) * PAGE_SIZE as u32;
+                if header[0] != MAGIC || !(HEADER..=size).contains(&header[1]) || header[2] != binding.session {
+                    return Err(Damaged);
+                }
+                binding.used = header[1].next_multiple_of(32);
+            }
+            if let Some(request) = request.filter(|_| binding.nested) {
+                finished = Finished::Retained;
+                self.retain(b, request);
+            }
+            let fate = if finished == Finished::Retained { Fate::Retain } else { Fate::Commit };
+            self.close_pages(server, Region::Ssr(b), fate, platform);
+            self.settle_bound(b, platform);
+            if self.bindings[b.index()].pages == 1 {
+                self.seal(Region::Ssr(b), 0, platform);
+            }
+        }
+        let retained = self.servers[server.index()].holder().is_some();
+        let fate = if retained { Fate::Retain } else { Fate::Commit };
+        self.close_pages(server, Region::Common(server), fate, platform);
+        self.close(server, platform);
+        Ok(finished)
+    }
+
+    /// Ends an activation that failed: restores what held at its start, and closes the SSR.
+    pub fn rollback(&mut self, server: ServerId, platform: &mut impl Platform) {
+        let state = &self.servers[server.index()];
+        if let Some(b) = state.open {
+            let first_use = state.first_use;
+            let binding = &mut self.bindings[b.index()];
+            binding.first_taken &= !first_use;
+            if binding.pages == 1 {
+                let from = if first_use { binding.first } else { Page(binding.preimage) };
+                restore(Page(binding.ssr), from, binding.used as usize, platform);
+            }
+            self.close_pages(server, Region::Ssr(b), Fate::RollBack, platform);
+        }
+        self.close_pages(server, Region::Common(server), Fate::RollBack, platform);
+        self.close(server, platform);
+    }
+
+    fn close(&mut self, server: ServerId, platform: &mut impl Platform) {
+        let state = &mut self.servers[server.index()];
+        state.active = false;
+        state.request = None;
+        if let Some(b) = state.open.take() {
+            self.settle(b, platform);
+        }
+    }
+
+    /// Makes exactly those pages of a large SSR read-only that a call would have to restore: the pages below
+    /// `used`, and those below the `used` that an undo of the request would bring back.
+    pub(crate) fn settle_bound(&mut self, b: BindingId, platform: &mut impl Platform) {
+        let binding = &mut self.bindings[b.index()];
+        if binding.pages <= 1 {
+            return;
+        }
+        let used = if binding.first_taken { binding.used.max(binding.first_used) } else { binding.used };
+        let (old, new) = (binding.bound, used.div_ceil(PAGE_SIZE as u32) as u16);
+        binding.bound = new;
+        for page in new..old {
+            platform.protect(Region::Ssr(b), page.into(), Access::ReadWrite);
+        }
+        for page in old..new {
+            platform.protect(Region::Ssr(b), page.into(), Access::ReadOnly);
+            self.seal(Region::Ssr(b), page.into(), platform);
+        }
+    }
+}
+
+/// Restores the used bytes of a small SSR. What lay beyond is not kept anywhere: zero, whatever the call left.
+pub(crate) fn restore(ssr: Page, from: Page, used: usize, platform: &mut impl Platform) {
+    platform.copy(ssr, from, used);
+    if used < PAGE_SIZE {
+        platform.zero(ssr, used);
+    }
+}

@@ -1,0 +1,92 @@
+//! Checksums over what no activation has open: made at the end of each call, verified before use.
+
+use crate::server::SUMS;
+use crate::{BindingId, Manager, PAGE_SIZE, Page, Platform, Region, ServerId};
+
+/// One page that was verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The region.
+    pub region: Region,
+    /// The page in it.
+    pub page: usize,
+    /// Whether it has its checksum. If not, a session is now lost; for a common region the kernel decides.
+    pub intact: bool,
+}
+
+impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, B, U, R> {
+    /// Verifies the next page of a server with checksums: its common region, then its sessions. `after` is what was
+    /// verified before. `None` at the end, while an activation runs, and for servers without checksums.
+    pub fn verify_next(&mut self, server: ServerId, after: Option<Verified>, platform: &impl Platform) -> Option<Verified> {
+        let state = &self.servers[server.index()];
+        let common = usize::from(state.config.common_pages);
+        if state.active || !state.config.integrity {
+            return None;
+        }
+        let (region, page) = match after.map(|last| (last.region, last.page + 1)) {
+            None if common > 0 => (Region::Common(server), 0),
+            Some((Region::Common(_), page)) if page < common => (Region::Common(server), page),
+            Some((Region::Ssr(b), page)) if page < self.sealed_pages(server, b) => (Region::Ssr(b), page),
+            last => {
+                let last = last.and_then(|(region, _)| if let Region::Ssr(b) = region { Some(b) } else { None });
+                let b = self.next_session(server, last)?;
+                (Region::Ssr(b), 0)
+            }
+        };
+        if matches!(region, Region::Ssr(_)) && state.config.ssr_pages == 0 {
+            return None;
+        }
+        let intact = self.intact(region, page, platform);
+        if let (Region::Ssr(b), false) = (region, intact) {
+            self.lose(b);
+        }
+        Some(Verified { region, page, intact })
+    }
+
+    fn sealed_pages(&self, server: ServerId, b: BindingId) -> usize {
+        let binding = &self.bindings[b.index()];
+        if binding.server == Some(server) && binding.in_session() { binding.bound.into() } else { 0 }
+    }
+
+    /// Where the checksum of a page is kept; `None` for a small SSR, which keeps it in its binding, and where the
+    /// server has no checksums.
+    fn sum_place(&self, region: Region, page: usize) -> Option<(Page, usize)> {
+        let frame = match region {
+            Region::Ssr(b) => self.bindings[b.index()].sums,
+            Region::Common(server) => self.servers[server.index()].sums[page / SUMS],
+        };
+        (frame != Page::NONE).then_some((frame, page % SUMS * 2))
+    }
+
+    /// The sum of a page and, of a small SSR with checksums, its binding.
+    fn small(&self, region: Region) -> Option<BindingId> {
+        let Region::Ssr(b) = region else { return None };
+        let binding = &self.bindings[b.index()];
+        let integrity = binding.server.is_some_and(|server| self.servers[server.index()].config.integrity);
+        (binding.pages == 1 && integrity).then_some(b)
+    }
+
+    /// Makes the checksum of a page that has just been closed.
+    pub(crate) fn seal(&mut self, region: Region, page: usize, platform: &mut impl Platform) {
+        if let Some(b) = self.small(region) {
+            let binding = &mut self.bindings[b.index()];
+            binding.sum = platform.checksum(Page(binding.ssr), binding.used as usize);
+        } else if let Some((frame, index)) = self.sum_place(region, page) {
+            let sum = platform.checksum(platform.page(region, page), PAGE_SIZE);
+            platform.set_word(frame, index, sum as u32);
+            platform.set_word(frame, index + 1, (sum >> 32) as u32);
+        }
+    }
+
+    /// Whether a closed page has its checksum; true where the server has none.
+    pub(crate) fn intact(&self, region: Region, page: usize, platform: &impl Platform) -> bool {
+        if let Some(b) = self.small(region) {
+            let binding = &self.bindings[b.index()];
+            return binding.sum == platform.checksum(Page(binding.ssr), binding.used as usize);
+        }
+        self.sum_place(region, page).is_none_or(|(frame, index)| {
+            let sum = u64::from(platform.word(frame, index + 1)) << 32 | u64::from(platform.word(frame, index));
+            sum == platform.checksum(platform.page(region, page), PAGE_SIZE)
+        })
+    }
+}

@@ -1,0 +1,480 @@
+//! The manager: pools, registration, sessions from `bind` to `revoke`, enumeration.
+
+use abi::info::Pool;
+use abi::ssr::{HEADER, MAGIC};
+use abi::{Error, Handle};
+
+use crate::request::Request;
+use crate::server::{SUMS, Server};
+use crate::undo::Undo;
+use crate::{Access, Binding, BindingId, MAX_COMMON_PAGES, Platform, Region, ServerConfig, ServerId, State, UndoId};
+
+/// What [`Manager::revoke`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Revoked {
+    /// The binding has ended.
+    Ended,
+    /// It takes no more calls and ends with the activation or the request that it is part of.
+    Deferred,
+}
+
+/// All Server State Regions of the system: `S` servers, `B` bindings, `U` pages with pre-images at once, and
+/// `R` requests in progress (one a thread).
+///
+/// The array of bindings comes first and a new manager is zero throughout, so that assembly reaches a binding from
+/// the address of a static manager. Ids out of range are errors of the kernel and panic.
+#[repr(C)]
+pub struct Manager<const S: usize, const B: usize, const U: usize, const R: usize> {
+    pub(crate) bindings: [Binding; B],
+    pub(crate) servers: [Server; S],
+    pub(crate) undo: [Undo; U],
+    pub(crate) requests: [Request; R],
+    /// Ended bindings; slots from `fresh` on have never been used.
+    free: Option<BindingId>,
+    fresh: u16,
+    live: u16,
+    pub(crate) undo_free: Option<UndoId>,
+    pub(crate) undo_fresh: usize,
+    /// Undo entries promised to servers.
+    undo_promised: usize,
+}
+
+impl<const S: usize, const B: usize, const U: usize, const R: usize> Default for Manager<S, B, U, R> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, B, U, R> {
+    /// A manager without servers.
+    pub const fn new() -> Self {
+        const { assert!(B < u16::MAX as usize && U < u16::MAX as usize && S < u16::MAX as usize && R < u16::MAX as usize) };
+        Manager {
+            bindings: [const { Binding::new() }; B],
+            servers: [const { Server::new() }; S],
+            undo: [const { Undo::new() }; U],
+            requests: [const { Request::new() }; R],
+            free: None,
+            fresh: 0,
+            live: 0,
+            undo_free: None,
+            undo_fresh: 0,
+            undo_promised: 0,
+        }
+    }
+
+    /// Registers a server, once, before its first binding, and reserves its pre-image frames. Its common region
+    /// has its initial content and is mapped read-only by now.
+    ///
+    /// # Errors
+    /// The pool that is used up; the server is then not registered.
+    pub fn register(&mut self, server: ServerId, config: &ServerConfig, platform: &mut impl Platform) -> Result<(), Pool> {
+        let promised = self.undo_promised + usize::from(config.undo_pages);
+        if promised > U {
+            return Err(Pool::Undo);
+        }
+        if usize::from(config.common_pages) > MAX_COMMON_PAGES {
+            return Err(Pool::Frames);
+        }
+        self.servers[server.index()] = Server { config: *config, ..Server::new() };
+        let result = self.furnish_server(server, platform);
+        if result.is_err() {
+            while let Ok(page) = self.take_reserve(server, platform) {
+                self.give_frame(server, page, platform);
+            }
+            self.give_frame(server, self.servers[server.index()].preimage, platform);
+            for page in self.servers[server.index()].sums {
+                self.give_frame(server, page, platform);
+            }
+            self.servers[server.index()] = Server::new();
+            return result;
+        }
+        self.undo_promised = promised;
+        result
+    }
+
+    fn furnish_server(&mut self, server: ServerId, platform: &mut impl Platform) -> Result<(), Pool> {
+        let config = self.servers[server.index()].config;
+        if config.ssr_pages == 1 {
+            self.servers[server.index()].preimage = self.take_frame(server, platform)?;
+        }
+        for _ in 0..config.undo_pages {
+            let page = self.take_frame(server, platform)?;
+            self.put_reserve(server, page, platform);
+        }
+        if config.integrity {
+            for index in 0..usize::from(config.common_pages).div_ceil(SUMS) {
+                self.servers[server.index()].sums[index] = self.take_frame(server, platform)?;
+            }
+            for page in 0..config.common_pages.into() {
+                self.seal(Region::Common(server), page, platform);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a session of `client` with a server: zeroed SSR with its header, state [`State::Opening`]. `owner` and
+    /// `object` are kept for the fast path; `nested` says that the client is an object. The kernel then runs the
+    /// `open` hook in an activation without request and calls [`Manager::opened`].
+    ///
+    /// # Errors
+    /// The pool or quota that is used up; nothing is made then.
+    pub fn bind(
+        &mut self,
+        server: ServerId,
+        client: u32,
+        owner: u32,
+        object: u32,
+        nested: bool,
+        platform: &mut impl Platform,
+    ) -> Result<BindingId, Pool> {
+        let state = &self.servers[server.index()];
+        if state.sessions >= state.config.max_bindings {
+            return Err(Pool::ServerBindings);
+        }
+        let b = match self.free {
+            Some(b) => b,
+            None if usize::from(self.fresh) < B => BindingId::new(self.fresh),
+            None => return Err(Pool::Bindings),
+        };
+        let binding = &mut self.bindings[b.index()];
+        match self.free {
+            Some(_) => self.free = binding.next,
+            None => self.fresh += 1,
+        }
+        *binding = Binding {
+            owner,
+            object,
+            client,
+            nested,
+            preimage: state.preimage.0,
+            session: b.index() as u32,
+            generation: binding.generation.max(1),
+            server: Some(server),
+            state: State::Opening,
+            ..Binding::new()
+        };
+        self.live += 1;
+        self.enlist(server, b);
+        let result = self.furnish_binding(server, b, platform);
+        if let Err(pool) = result {
+            self.end(b, platform);
+            return Err(pool);
+        }
+        Ok(b)
+    }
+
+    fn furnish_binding(&mut self, server: ServerId, b: BindingId, platform: &mut impl Platform) -> Result<(), Pool> {
+        let config = self.servers[server.index()].config;
+        let large = config.ssr_pages > 1;
+        for index in 0..config.ssr_pages {
+            let page = self.take_frame(server, platform)?;
+            platform.zero(page, 0);
+            let access = if index == 0 && large { Access::ReadOnly } else { Access::ReadWrite };
+            let binding = &mut self.bindings[b.index()];
+            if index == 0 {
+                (binding.ssr, binding.used) = (page.0, HEADER.next_multiple_of(32));
+                for (word, value) in [MAGIC, HEADER, binding.session].into_iter().enumerate() {
+                    platform.set_word(page, word, value);
+                }
+            }
+            if let Err(pool) = platform.map(b, index.into(), page, access) {
+                self.give_frame(server, page, platform);
+                return Err(pool);
+            }
+            binding.pages += 1;
+        }
+        if config.ssr_pages == 1 && self.bindings[b.index()].nested {
+            self.bindings[b.index()].first = self.take_frame(server, platform)?;
+        }
+        if large && config.integrity {
+            self.bindings[b.index()].sums = self.take_frame(server, platform)?;
+        }
+        if config.ssr_pages > 0 {
+            self.bindings[b.index()].bound = 1;
+            self.seal(Region::Ssr(b), 0, platform);
+        }
+        Ok(())
+    }
+
+    /// The `open` hook has finished: the session takes calls. What the hook left is the session's first state, which
+    /// no undo goes behind.
+    pub fn opened(&mut self, b: BindingId, platform: &mut impl Platform) {
+        self.bindings[b.index()].state = State::Active;
+        self.bindings[b.index()].first_taken = false;
+        if let Some(server) = self.bindings[b.index()].server {
+            self.close_pages(server, Region::Ssr(b), crate::undo::Fate::Commit, platform);
+            self.settle_bound(b, platform);
+        }
+        self.refresh(b);
+    }
+
+    /// What the client calls the binding by.
+    pub fn handle(&self, b: BindingId) -> Handle {
+        Handle { index: b.index() as u32, generation: self.bindings[b.index()].generation }
+    }
+
+    /// The binding behind a client's handle; it may be [`State::Lost`].
+    ///
+    /// # Errors
+    /// [`Error::BadHandle`]: never a handle of this client; [`Error::StaleHandle`]: its session has ended.
+    pub fn find(&self, handle: Handle, client: u32) -> Result<BindingId, Error> {
+        let binding = self.bindings.get(handle.index as usize).ok_or(Error::BadHandle)?;
+        if handle.generation == 0 || handle.generation > binding.generation {
+            return Err(Error::BadHandle);
+        }
+        if handle.generation < binding.generation {
+            return Err(Error::StaleHandle);
+        }
+        match binding.state {
+            State::Active | State::Lost if binding.client == client => Ok(BindingId::new(handle.index as u16)),
+            State::Closing | State::Ending if binding.client == client => Err(Error::StaleHandle),
+            _ => Err(Error::BadHandle),
+        }
+    }
+
+    /// A binding, for reading.
+    pub fn binding(&self, b: BindingId) -> &Binding {
+        &self.bindings[b.index()]
+    }
+
+    /// Address of the binding with index 0, for the fast path; the others follow at 128 bytes each.
+    pub fn bindings_base(&mut self) -> *mut Binding {
+        self.bindings.as_mut_ptr()
+    }
+
+    /// Gives the binding's view its CONTEXTIDR (not 0) and TTBR0 values.
+    pub fn set_view(&mut self, b: BindingId, contextidr: u32, ttbr0: u32) {
+        let binding = &mut self.bindings[b.index()];
+        (binding.contextidr, binding.ttbr0) = (contextidr, ttbr0);
+        self.refresh(b);
+    }
+
+    /// All ASIDs are void (rollover): no view has a CONTEXTIDR, no binding takes the fast path.
+    pub fn clear_views(&mut self) {
+        for binding in &mut self.bindings[..self.fresh.into()] {
+            (binding.contextidr, binding.fast_generation) = (0, 0);
+        }
+    }
+
+    /// The session with an SSR open in this server.
+    pub fn open_session(&self, server: ServerId) -> Option<BindingId> {
+        self.servers[server.index()].open
+    }
+
+    /// Whether an activation runs in this server, of a session or of none.
+    pub fn is_active(&self, server: ServerId) -> bool {
+        self.servers[server.index()].active
+    }
+
+    /// The client has left: no more calls, the `close` hook comes next, then [`Manager::revoke`].
+    pub fn closing(&mut self, b: BindingId) {
+        if self.bindings[b.index()].in_session() {
+            self.bindings[b.index()].state = State::Closing;
+            self.refresh(b);
+        }
+    }
+
+    /// The state of the session cannot be kept: calls fail with `SessionLost` until the client unbinds.
+    pub fn lose(&mut self, b: BindingId) {
+        let binding = &mut self.bindings[b.index()];
+        if !matches!(binding.state, State::Free | State::Ending) {
+            binding.state = State::Lost;
+            self.refresh(b);
+        }
+    }
+
+    /// Charges a failure to the binding; the number of failures so far.
+    pub fn blame(&mut self, b: BindingId) -> u32 {
+        let binding = &mut self.bindings[b.index()];
+        binding.failures = binding.failures.saturating_add(1);
+        binding.failures
+    }
+
+    /// Ends a session: its frames are free, its handle is stale. While it is open, or retained by a request (whose
+    /// undo may still need it), this is deferred to the end of that.
+    pub fn revoke(&mut self, b: BindingId, platform: &mut impl Platform) -> Revoked {
+        if self.bindings[b.index()].state != State::Free {
+            self.bindings[b.index()].state = State::Ending;
+            self.refresh(b);
+            self.settle(b, platform);
+        }
+        if self.bindings[b.index()].state == State::Free { Revoked::Ended } else { Revoked::Deferred }
+    }
+
+    /// Ends a revoked binding that is part of nothing any more.
+    pub(crate) fn settle(&mut self, b: BindingId, platform: &mut impl Platform) {
+        let binding = &self.bindings[b.index()];
+        let open = binding.server.is_some_and(|server| self.servers[server.index()].open == Some(b));
+        if binding.state == State::Ending && binding.holder.is_none() && !open {
+            self.end(b, platform);
+        }
+    }
+
+    fn end(&mut self, b: BindingId, platform: &mut impl Platform) {
+        let Binding { server, pages, first, sums, generation, .. } = self.bindings[b.index()];
+        let Some(server) = server else { return };
+        self.delist(server, b);
+        for index in 0..pages.into() {
+            let page = platform.unmap(b, index);
+            self.give_frame(server, page, platform);
+        }
+        self.give_frame(server, first, platform);
+        self.give_frame(server, sums, platform);
+        let generation = generation.checked_add(1).unwrap_or(1);
+        self.bindings[b.index()] = Binding { generation, next: self.free, ..Binding::new() };
+        self.free = Some(b);
+        self.live -= 1;
+        platform.ended(b);
+    }
+
+    /// The private state of a server is gone: each of its sessions needs a reload.
+    pub fn mark_reload(&mut self, server: ServerId) {
+        let mut cursor = self.next_session(server, None);
+        while let Some(b) = cursor {
+            self.bindings[b.index()].needs_reload = true;
+            self.refresh(b);
+            cursor = self.next_session(server, cursor);
+        }
+    }
+
+    /// The `reload` hook has finished for this session.
+    pub fn reloaded(&mut self, b: BindingId) {
+        self.bindings[b.index()].needs_reload = false;
+        self.refresh(b);
+    }
+
+    /// Whether the session asked for its `flush` hook after the commit.
+    pub fn wants_flush(&self, b: BindingId) -> bool {
+        self.bindings[b.index()].flush
+    }
+
+    /// Sets what [`Manager::wants_flush`] says. An undo of the request clears it.
+    pub fn set_flush(&mut self, b: BindingId, flush: bool) {
+        self.bindings[b.index()].flush = flush;
+    }
+
+    /// The next session of a server that hooks concern, in order of indices; `after` is the one given before, which may
+    /// have ended since. Sessions that come meanwhile may or may not be met.
+    pub fn next_session(&self, server: ServerId, after: Option<BindingId>) -> Option<BindingId> {
+        let before = after.and_then(|last| match self.bindings[last.index()].server {
+            Some(of) if of == server => after,
+            _ => self.before(server, last),
+        });
+        let mut cursor = match before {
+            Some(b) => self.bindings[b.index()].next,
+            None => self.servers[server.index()].first_session,
+        };
+        while let Some(b) = cursor
+            && !self.bindings[b.index()].in_session()
+        {
+            cursor = self.bindings[b.index()].next;
+        }
+        cursor
+    }
+
+    /// The next binding that a client holds, in whatever state but [`State::Ending`]; `after` is the one given before, which may
+    /// have ended since. Walks the whole pool.
+    pub fn sessions_of(&self, client: u32, after: Option<BindingId>) -> Option<BindingId> {
+        let start = after.map_or(0, |b| b.index() as u16 + 1);
+        (start..self.fresh).map(BindingId::new).find(|b| {
+            let binding = &self.bindings[b.index()];
+            binding.client == client && !matches!(binding.state, State::Free | State::Ending)
+        })
+    }
+
+    /// Bindings that a client holds, those that are ending included. Walks the whole pool.
+    pub fn bindings_of(&self, client: u32) -> usize {
+        let held = |binding: &&Binding| binding.client == client && binding.state != State::Free;
+        self.bindings[..self.fresh.into()].iter().filter(held).count()
+    }
+
+    /// Bindings of a server, those that are opening, lost or ending included.
+    pub fn sessions(&self, server: ServerId) -> usize {
+        self.servers[server.index()].sessions.into()
+    }
+
+    /// Bindings that can still be made.
+    pub fn bindings_free(&self) -> usize {
+        B - usize::from(self.live)
+    }
+
+    /// Frames of a server's reserve that hold no pre-image.
+    pub fn undo_free(&self, server: ServerId) -> usize {
+        self.servers[server.index()].reserve_free.into()
+    }
+
+    /// Frames that a server and its sessions hold: SSRs, pre-images, checksums.
+    pub fn frames_of(&self, server: ServerId) -> usize {
+        self.servers[server.index()].frames as usize
+    }
+
+    /// Decides anew whether the fast path may be taken with this binding.
+    pub(crate) fn refresh(&mut self, b: BindingId) {
+        let binding = &mut self.bindings[b.index()];
+        let Some(server) = binding.server else { return };
+        let server = &self.servers[server.index()];
+        let ready = binding.state == State::Active && !binding.needs_reload && binding.contextidr != 0;
+        let plain = !binding.nested && binding.pages <= 1 && !server.config.integrity;
+        let fast = ready && plain && server.holder().is_none();
+        binding.fast_generation = if fast { binding.generation } else { 0 };
+    }
+
+    /// [`Manager::refresh`] for all sessions of a serial server, when a request begins or ceases to retain it.
+    /// Takes time in proportion to the sessions, unless all clients are objects.
+    pub(crate) fn refresh_serial(&mut self, server: ServerId) {
+        let state = &self.servers[server.index()];
+        let mut cursor = state.first_session.filter(|_| state.config.serial && state.direct > 0);
+        while let Some(b) = cursor {
+            self.refresh(b);
+            cursor = self.bindings[b.index()].next;
+        }
+    }
+
+    /// The last session of a server before this index.
+    fn before(&self, server: ServerId, b: BindingId) -> Option<BindingId> {
+        let server = &self.servers[server.index()];
+        if server.last_session < Some(b) {
+            return server.last_session;
+        }
+        let (mut found, mut cursor) = (None, server.first_session);
+        while cursor < Some(b)
+            && let Some(next) = cursor
+        {
+            found = cursor;
+            cursor = self.bindings[next.index()].next;
+        }
+        found
+    }
+
+    fn link(&mut self, server: ServerId, before: Option<BindingId>) -> &mut Option<BindingId> {
+        match before {
+            Some(b) => &mut self.bindings[b.index()].next,
+            None => &mut self.servers[server.index()].first_session,
+        }
+    }
+
+    fn enlist(&mut self, server: ServerId, b: BindingId) {
+        let before = self.before(server, b);
+        let next = self.link(server, before).replace(b);
+        self.bindings[b.index()].next = next;
+        let state = &mut self.servers[server.index()];
+        if next.is_none() {
+            state.last_session = Some(b);
+        }
+        state.sessions += 1;
+        state.direct += u16::from(!self.bindings[b.index()].nested);
+    }
+
+    fn delist(&mut self, server: ServerId, b: BindingId) {
+        let before = self.before(server, b);
+        let Binding { next, nested, .. } = self.bindings[b.index()];
+        *self.link(server, before) = next;
+        let state = &mut self.servers[server.index()];
+        if next.is_none() {
+            state.last_session = before;
+        }
+        state.sessions -= 1;
+        state.direct -= u16::from(!nested);
+    }
+}
