@@ -30,3 +30,8 @@ pub const SSR_MAX_PAGES: u32 = 256;
 pub const MMIO_BASE: u32 = 0x01f0_0000;
 /// End of the room for device ranges.
 pub const MMIO_END: u32 = 0x0200_0000;
+
+/// Whether an address lies in a region whose changes are undone when a request fails: common region or SSR.
+pub const fn undoable(address: u32) -> bool {
+    (address >= COMMON_BASE && address < COMMON_END) || (address >= SSR_BASE && address < MMIO_BASE)
+}

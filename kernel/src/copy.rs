@@ -1,0 +1,122 @@
+//! The checked door to user memory: lent buffers, and records for whoever asked.
+//!
+//! The kernel never follows a user address. It looks each page up in the tables of the view concerned and copies
+//! between frames, so that a wild pointer is an error of its owner and can be nothing else.
+
+use abi::layout::PAGE;
+use abi::{Error, FailureKind};
+
+use crate::kernel::Kernel;
+use crate::thread::Lent;
+
+impl Kernel {
+    /// Table of the view of a thread's context at `depth`.
+    fn view_at(&mut self, thread: usize, depth: usize) -> u32 {
+        let frame = *self.threads[thread].frame(depth);
+        if frame.contextidr != 0 {
+            return frame.ttbr0;
+        }
+        let domain = self.domain_at(frame.domain);
+        match self.binding_at(frame.binding) {
+            Some(binding) => self.session_view(domain, binding).1,
+            None => self.own_view(domain).1,
+        }
+    }
+
+    /// Whether the running context of a thread may read, or write, this page. Undoable regions count as writable.
+    pub fn accessible(&mut self, thread: usize, address: u32, writing: bool) -> bool {
+        let view = self.view_at(thread, self.threads[thread].depth);
+        let depth = self.threads[thread].depth;
+        match self.machine.translate(view, address) {
+            None => false,
+            Some((_, true)) => true,
+            Some((_, false)) => !writing || (depth > 0 && abi::layout::undoable(address)),
+        }
+    }
+
+    /// Where an address of the context at `depth` lies in memory, opened for writing if asked.
+    fn locate(&mut self, thread: usize, depth: usize, address: u32, writing: bool) -> Result<u32, CopyError> {
+        let view = self.view_at(thread, depth);
+        match self.machine.translate(view, address) {
+            None => Err(CopyError::Range),
+            Some((at, true)) => Ok(at),
+            Some((at, false)) if !writing => Ok(at),
+            Some((at, false)) => match self.open_page(thread, depth, address) {
+                Ok(true) => Ok(at),
+                Ok(false) => Err(CopyError::Range),
+                Err(kind) => Err(CopyError::Failure(kind, address)),
+            },
+        }
+    }
+
+    /// `CopyIn` (`out` = false) and `CopyOut` of the running activation: between its own memory and what its caller lent.
+    pub fn on_copy(&mut self, thread: usize, out: bool) {
+        let depth = self.threads[thread].depth;
+        let (frame, registers) = (*self.threads[thread].top(), self.threads[thread].top().registers);
+        let (offset, own, length) = (registers[0], registers[1], registers[2]);
+        let Lent { address, length: lent } = if out { frame.lent_write } else { frame.lent_read };
+        let inside = offset.checked_add(length).is_some_and(|end| end <= lent);
+        if depth == 0 || !inside || own.checked_add(length).is_none() {
+            return self.answer(thread, Err(Error::BadRange), 0);
+        }
+        let theirs = address + offset;
+        let result = if out {
+            self.copy_between(thread, (depth - 1, theirs), (depth, own), length)
+        } else {
+            self.copy_between(thread, (depth, own), (depth - 1, theirs), length)
+        };
+        match result {
+            Ok(()) => self.answer(thread, Ok(()), 0),
+            Err(CopyError::Range) => self.answer(thread, Err(Error::BadRange), 0),
+            Err(CopyError::Failure(kind, address)) => self.fault(thread, kind, address),
+        }
+    }
+
+    fn copy_between(&mut self, thread: usize, to: (usize, u32), from: (usize, u32), length: u32) -> Result<(), CopyError> {
+        let mut done = 0;
+        while done < length {
+            let (target, source) = (to.1 + done, from.1 + done);
+            let room = |address: u32| PAGE - (address & (PAGE - 1));
+            let bytes = room(target).min(room(source)).min(length - done);
+            let source = self.locate(thread, from.0, source, false)?;
+            let target = self.locate(thread, to.0, target, true)?;
+            self.machine.frames.copy(target, source, bytes as usize);
+            done += bytes;
+        }
+        Ok(())
+    }
+
+    /// Copies bytes to the running context of a thread.
+    pub fn give(&mut self, thread: usize, address: u32, bytes: &[u8]) -> Result<(), Error> {
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = address.checked_add(done as u32).ok_or(Error::BadRange)?;
+            let part = (bytes.len() - done).min((PAGE - (at & (PAGE - 1))) as usize);
+            let to = self.locate(thread, self.threads[thread].depth, at, true).map_err(|_| Error::BadRange)?;
+            self.machine.frames.fill(to, &bytes[done..done + part]);
+            done += part;
+        }
+        Ok(())
+    }
+
+    /// Copies bytes from the running context of a thread; fewer than asked for if its memory ends before.
+    pub fn take(&mut self, thread: usize, address: u32, buffer: &mut [u8]) -> usize {
+        let mut done = 0;
+        while done < buffer.len() {
+            let Some(at) = address.checked_add(done as u32) else { break };
+            let part = (buffer.len() - done).min((PAGE - (at & (PAGE - 1))) as usize);
+            let Ok(from) = self.locate(thread, self.threads[thread].depth, at, false) else { break };
+            self.machine.frames.read(from, &mut buffer[done..done + part]);
+            done += part;
+        }
+        done
+    }
+}
+
+/// Why a copy did not happen.
+enum CopyError {
+    /// Not the context's memory.
+    Range,
+    /// The write is a failure of the activation.
+    Failure(FailureKind, u32),
+}

@@ -1,0 +1,235 @@
+//! Domains: protected objects and processes, as the kernel keeps them.
+//!
+//! Domain 0 to 63 are the protected objects, with the numbers of their entries in the boot image; 64 to
+//! 127 are the slots for processes. Thread n is the thread of domain n.
+
+use abi::image::{Entry, Image, NONE, Segment};
+use abi::info::{ObjectState, Pool};
+use abi::layout::{self, PAGE};
+
+use crate::arch::mmu::{self, Access};
+use crate::machine::Machine;
+use crate::thread::{Kind, Queue, USER_MODE};
+
+/// Domains in all.
+pub const DOMAINS: usize = 128;
+/// The first of them are protected objects.
+pub const OBJECTS: usize = 64;
+
+/// What the fast path reads and writes of an object. The offsets are known to the entry code.
+#[repr(C)]
+pub struct Hot {
+    /// 0 = free, running, nothing unusual. Else the rest position (see `Thread::rest`) of its activation, or 0,
+    /// with bit 0 set unless that activation came by the fast path and nothing has happened since.
+    pub lock: u32,
+    /// Number of methods.
+    pub methods: u32,
+    /// Ticks of one activation.
+    pub budget: u32,
+    /// What the fast path stores as the kind of the activation.
+    fast: Kind,
+    /// Program counter and status of the call entry.
+    pub entry: [u32; 2],
+    /// r6, r8-r12, sp and lr of a new activation.
+    pub context: [u32; 8],
+}
+
+/// Bit of [`Hot::lock`].
+pub const UNUSUAL: u32 = 1;
+
+/// What a domain is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Free.
+    None,
+    /// A protected object.
+    Object,
+    /// A process.
+    Process,
+}
+
+/// Where the kernel thread of an object stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Nothing but closing sessions.
+    Idle,
+    /// Verifies text and constants from this page of text on, and restores them.
+    Verify(u32),
+    /// Reloads data and zeroes bss from this page on.
+    Data(u32),
+    /// Zeroes the heap from this page on.
+    Heap(u32),
+    /// Runs the constructor.
+    Construct,
+    /// Reloads the sessions after this one.
+    Sessions(Option<ssr_manager::BindingId>),
+}
+
+/// One domain.
+#[repr(C)]
+pub struct Domain {
+    /// For the fast path.
+    pub hot: Hot,
+    /// What it is.
+    pub role: Role,
+    /// Number of its entry in the boot image.
+    pub entry: usize,
+    /// ASID of its own view, 0 = none.
+    pub contextidr: u32,
+    /// Frames that it holds.
+    pub frames: u32,
+    /// Argument of its start.
+    pub argument: u32,
+    /// Object: state.
+    pub state: ObjectState,
+    /// Object: threads that wait for it.
+    pub waiters: Queue,
+    /// Object: the waiter that has it next.
+    pub granted: Option<usize>,
+    /// Object: word of a sabotage to carry out at the next call, 0 = none.
+    pub sabotage: u32,
+    /// Object: step of its kernel thread.
+    pub work: Work,
+    /// Object: the constructor runs for the first time.
+    pub booting: bool,
+    /// Object: verify text and constants at the next recovery.
+    pub suspect: bool,
+    /// Object: the latest recovery found text or constants damaged.
+    pub was_damaged: bool,
+    /// Object: constructors that failed in a row.
+    pub failed_constructors: u32,
+    /// Object: recoveries.
+    pub restarts: u32,
+    /// Object: failures.
+    pub failures: u32,
+    /// Object: calls retried.
+    pub retried: u32,
+    /// Object: requests that ended with an error.
+    pub failed_requests: u32,
+    /// Object: sessions lost.
+    pub lost_sessions: u32,
+    /// Process: counts the uses of the slot.
+    pub generation: u32,
+    /// Process: who spawned it.
+    pub parent: Option<usize>,
+    /// Process: number of living children and of dead ones not waited for.
+    pub children: u32,
+    /// Process: how it ended.
+    pub status: Option<u32>,
+    /// Process: until which tick it may not bind to each object, after blame.
+    pub blamed_until: [u32; OBJECTS],
+}
+
+impl Domain {
+    /// A free slot.
+    pub const NONE: Domain = Domain {
+        hot: Hot { lock: UNUSUAL, methods: 0, budget: 0, fast: Kind::Fast, entry: [0; 2], context: [0; 8] },
+        role: Role::None,
+        entry: 0,
+        contextidr: 0,
+        frames: 0,
+        argument: 0,
+        state: ObjectState::Stopped,
+        waiters: Queue::EMPTY,
+        granted: None,
+        sabotage: 0,
+        work: Work::Idle,
+        booting: true,
+        suspect: false,
+        was_damaged: false,
+        failed_constructors: 0,
+        restarts: 0,
+        failures: 0,
+        retried: 0,
+        failed_requests: 0,
+        lost_sessions: 0,
+        generation: 0,
+        parent: None,
+        children: 0,
+        status: None,
+        blamed_until: [0; OBJECTS],
+    };
+
+    /// Fills the slot for an entry of the boot image.
+    pub fn set(&mut self, role: Role, index: usize, entry: &Entry, argument: u32) {
+        *self = Domain {
+            hot: Hot {
+                lock: UNUSUAL,
+                methods: entry.methods,
+                budget: entry.budget,
+                fast: Kind::Fast,
+                entry: [entry.entry_call, USER_MODE],
+                context: [0, 0, 0, 0, 0, 0, layout::STACK_TOP, 0],
+            },
+            role,
+            entry: index,
+            argument,
+            generation: self.generation,
+            ..Domain::NONE
+        };
+    }
+}
+
+fn pages(bytes: u32) -> u32 {
+    bytes.div_ceil(PAGE)
+}
+
+/// Maps an entry's image, heap, stack, common region and devices into a new view of the domain. On an error the
+/// caller destroys the view.
+///
+/// # Errors
+/// The pool that is used up.
+pub fn load(machine: &mut Machine, domain: usize, image: &Image<'_>, entry: &Entry) -> Result<u32, Pool> {
+    machine.create_view(domain)?;
+    let mut frames = 0;
+    let segments = [(&entry.text, Access::Execute), (&entry.rodata, Access::Read), (&entry.data, Access::Write)];
+    for (segment, access) in segments {
+        frames += pages(segment.memory_size);
+        for page in 0..pages(segment.memory_size) {
+            let frame = machine.frames.alloc().ok_or(Pool::Frames)?;
+            machine.fill_page(frame, image.segment(segment), page);
+            if access == Access::Execute {
+                mmu::publish_text(frame, PAGE);
+            }
+            machine.map_owned(domain, segment.address + page * PAGE, frame, access)?;
+        }
+    }
+    for (start, length) in [(layout::HEAP_BASE, entry.heap), (layout::STACK_TOP - entry.stack, entry.stack)] {
+        frames += pages(length);
+        for page in 0..pages(length) {
+            let frame = machine.frames.alloc().ok_or(Pool::Frames)?;
+            machine.frames.zero(frame, 0);
+            machine.map_owned(domain, start + page * PAGE, frame, Access::Write)?;
+        }
+    }
+    if entry.common > 0 {
+        frames += pages(entry.common);
+        let blob = image.entries().get(entry.common_blob as usize).filter(|_| entry.common_blob != NONE);
+        let bytes = blob.map_or(&[][..], |blob| image.segment(&blob.data));
+        let first = machine.frames.alloc_run(pages(entry.common)).ok_or(Pool::Frames)?;
+        machine.common[domain] = first;
+        for page in 0..pages(entry.common) {
+            machine.fill_page(first + page * PAGE, bytes, page);
+            machine.map(domain, layout::COMMON_BASE + page * PAGE, first + page * PAGE, Access::Read)?;
+        }
+    }
+    let mut window = layout::MMIO_BASE;
+    for range in &entry.mmio {
+        for page in 0..pages(range.length) {
+            machine.map(domain, window, range.address + page * PAGE, Access::Device)?;
+            window += PAGE;
+        }
+    }
+    Ok(frames)
+}
+
+/// Whether a page of text or constants differs from the image; if so it is restored.
+pub fn restore_page(machine: &mut Machine, domain: usize, image: &Image<'_>, segment: &Segment, page: u32) -> bool {
+    let Some((frame, _)) = machine.translate(machine.views[domain], segment.address + page * PAGE) else { return false };
+    if machine.same_page(frame, image.segment(segment), page) {
+        return false;
+    }
+    machine.fill_page(frame, image.segment(segment), page);
+    mmu::publish_text(frame, PAGE);
+    true
+}

@@ -1,0 +1,304 @@
+//! The kernel's state, its entry, and the way back to a thread.
+
+use abi::image::{Entry as ImageEntry, Image};
+use abi::info::FailureInfo;
+
+use crate::arch::cpu;
+use crate::arch::entry::Entry;
+use crate::arch::mmu;
+use crate::board;
+use crate::domain::{DOMAINS, Domain, OBJECTS, Role};
+use crate::machine::Machine;
+use crate::ssr::{MAX_BINDINGS, Ssr};
+use crate::thread::{Kind, Lent, Pending, Scheduler, State, Thread};
+use ssr_manager::{BindingId, RequestId, ServerId};
+
+/// Failures that the kernel remembers.
+pub const FAILURES: usize = 32;
+
+/// Everything that changes. The SSRManager comes first: the fast path finds the bindings at the start.
+#[repr(C)]
+pub struct Kernel {
+    /// Sessions and their regions.
+    pub ssr: Ssr,
+    /// Objects and processes.
+    pub domains: [Domain; DOMAINS],
+    /// Their threads.
+    pub threads: [Thread; DOMAINS],
+    /// Who is ready.
+    pub scheduler: Scheduler,
+    /// Frames and page tables.
+    pub machine: Machine,
+    /// The boot image, once checked.
+    pub image: Option<Image<'static>>,
+    /// The thread in user mode, or last there.
+    pub current: usize,
+    /// Milliseconds since boot.
+    pub tick: u32,
+    /// Threads that pause.
+    pub pausing: u32,
+    /// The latest failures, a ring.
+    pub failures: [FailureInfo; FAILURES],
+    /// Failures since boot.
+    pub failure_count: u32,
+}
+
+impl Kernel {
+    /// Nothing yet.
+    pub const fn new() -> Self {
+        Kernel {
+            ssr: Ssr::new(),
+            domains: [const { Domain::NONE }; DOMAINS],
+            threads: [const { Thread::DEAD }; DOMAINS],
+            scheduler: Scheduler::new(),
+            machine: Machine::new(),
+            image: None,
+            current: 0,
+            tick: 0,
+            pausing: 0,
+            failures: [NO_FAILURE; FAILURES],
+            failure_count: 0,
+        }
+    }
+
+    /// The entry of a domain in the boot image.
+    pub fn entry_of(&self, domain: usize) -> &'static ImageEntry {
+        let image = self.image.as_ref().expect("set at boot");
+        &image.entries()[self.domains[domain].entry]
+    }
+
+    /// Address by which the fast path knows a domain.
+    pub fn address_of(&self, domain: usize) -> u32 {
+        &raw const self.domains[domain] as u32
+    }
+
+    /// The domain at an address that [`Kernel::address_of`] gave.
+    pub fn domain_at(&self, address: u32) -> usize {
+        let base = self.domains.as_ptr() as u32;
+        ((address - base) as usize / size_of::<Domain>()).min(DOMAINS - 1)
+    }
+
+    /// The domain that a thread runs in.
+    pub fn domain_of(&self, thread: usize) -> usize {
+        self.domain_at(self.threads[thread].top().domain)
+    }
+
+    /// The binding behind an address in a frame.
+    pub fn binding_at(&mut self, address: u32) -> Option<BindingId> {
+        let base = self.ssr.bindings_base() as u32;
+        (address != 0).then(|| BindingId::new(((address - base) / 128) as u16))
+    }
+
+    /// The address of a binding, for a frame.
+    pub fn binding_address(&mut self, binding: BindingId) -> u32 {
+        self.ssr.bindings_base() as u32 + binding.index() as u32 * 128
+    }
+
+    /// What the SSRManager knows a client by: the domain and how often its slot was used.
+    pub fn client_of(&self, domain: usize) -> u32 {
+        self.domains[domain].generation << 8 | domain as u32
+    }
+
+    /// From the entry code: why, and the frame with the saved context. Returns the frame to resume.
+    pub fn enter(&mut self, entry: Entry, frame: u32) -> u32 {
+        let thread = self.current;
+        let depth = self.threads[thread].depth_of(frame);
+        if depth != self.threads[thread].depth {
+            self.adopt(thread, depth);
+        }
+        match entry {
+            Entry::Call => self.on_call(thread),
+            Entry::Interrupt => self.interrupts(),
+            Entry::DataAbort => self.on_abort(thread, cpu::data_fault(), true),
+            Entry::PrefetchAbort => self.on_abort(thread, cpu::prefetch_fault(), false),
+            Entry::Undefined => {
+                let pc = self.threads[thread].top().pc;
+                self.fault(thread, abi::FailureKind::Undefined, pc);
+            }
+        }
+        self.run()
+    }
+
+    /// An activation that the fast path opened becomes one like any other.
+    fn adopt(&mut self, thread: usize, depth: usize) {
+        self.threads[thread].set_pending(Pending::Call);
+        self.threads[thread].depth = depth;
+        self.threads[thread].set_pending(Pending::None);
+        let frame = self.threads[thread].top_mut();
+        frame.kind = Kind::Method;
+        (frame.lent_read, frame.lent_write) = (Lent::default(), Lent::default());
+        (frame.attempts, frame.failed_at, frame.mark) = (0, 0, 0);
+        let (address, server) = (frame.binding, self.domain_of(thread));
+        self.domains[server].hot.lock |= crate::domain::UNUSUAL;
+        if let Some(binding) = self.binding_at(address) {
+            self.ssr.adopt(binding, RequestId::new(thread as u16));
+            let mark = self.ssr.nested_finishes(RequestId::new(thread as u16));
+            self.threads[thread].top_mut().mark = mark;
+        }
+    }
+
+    /// Chooses a thread, does the kernel work that it has, and returns the frame to resume.
+    pub fn run(&mut self) -> u32 {
+        loop {
+            let Some(thread) = self.scheduler.next() else {
+                cpu::wait_for_interrupt();
+                self.interrupts();
+                continue;
+            };
+            self.current = thread;
+            if self.threads[thread].pending() != Pending::None {
+                self.do_pending(thread);
+            } else if let Some(status) = self.threads[thread].doomed
+                && self.threads[thread].depth == 0
+            {
+                self.end_process(thread, status);
+            } else if thread < OBJECTS && self.threads[thread].depth == 0 {
+                self.object_step(thread);
+            } else {
+                return self.resume(thread);
+            }
+            if cpu::interrupt_pending() {
+                self.interrupts();
+            }
+        }
+    }
+
+    /// Makes the context of a thread the one that runs.
+    fn resume(&mut self, thread: usize) -> u32 {
+        if self.threads[thread].top().contextidr == 0 {
+            self.renew_view(thread);
+        }
+        let frame = self.threads[thread].top();
+        mmu::switch_view(frame.contextidr, frame.ttbr0);
+        cpu::clear_user_thread_register();
+        self.threads[thread].frame_address(self.threads[thread].depth)
+    }
+
+    /// Gives the running context of a thread a valid ASID again.
+    fn renew_view(&mut self, thread: usize) {
+        let domain = self.domain_of(thread);
+        let address = self.threads[thread].top().binding;
+        let (contextidr, ttbr0) = match self.binding_at(address) {
+            Some(binding) => self.session_view(domain, binding),
+            None => self.own_view(domain),
+        };
+        let frame = self.threads[thread].top_mut();
+        (frame.contextidr, frame.ttbr0) = (contextidr, ttbr0);
+    }
+
+    /// ASID and table of a domain's own view.
+    pub fn own_view(&mut self, domain: usize) -> (u32, u32) {
+        if self.domains[domain].contextidr == 0 {
+            self.domains[domain].contextidr = self.new_asid();
+        }
+        (self.domains[domain].contextidr, self.machine.views[domain])
+    }
+
+    /// ASID and table of a binding's view. A view for which no table can be had falls back on the server's own,
+    /// without SSR: the activation fails at its first access, and is charged to the pool by the bind that follows.
+    pub fn session_view(&mut self, server: usize, binding: BindingId) -> (u32, u32) {
+        let known = self.ssr.binding(binding);
+        if known.contextidr != 0 {
+            return (known.contextidr, known.ttbr0);
+        }
+        let base = self.machine.views[server];
+        let table = self.machine.binding_view(server, binding.index()).unwrap_or(base);
+        let contextidr = if table == base { self.own_view(server).0 } else { self.new_asid() };
+        self.ssr.set_view(binding, contextidr, table);
+        (contextidr, table)
+    }
+
+    /// A fresh ASID. At a rollover every view loses its own, those in frames included.
+    fn new_asid(&mut self) -> u32 {
+        let (asid, rollover) = self.machine.next_asid();
+        if rollover {
+            self.ssr.clear_views();
+            for domain in &mut self.domains {
+                domain.contextidr = 0;
+            }
+            for thread in &mut self.threads {
+                for depth in 0..=thread.depth {
+                    let frame = thread.frame_mut(depth);
+                    (frame.contextidr, frame.ttbr0) = (0, mmu::empty_view());
+                }
+            }
+        }
+        asid
+    }
+
+    /// Handles what the interrupt controller has pending.
+    fn interrupts(&mut self) {
+        while let Some(interrupt) = board::acknowledge() {
+            if interrupt == board::TICK_INTERRUPT {
+                board::reload_tick();
+                self.on_tick();
+            }
+            board::end_of_interrupt(interrupt);
+        }
+    }
+
+    fn on_tick(&mut self) {
+        self.tick = self.tick.wrapping_add(1);
+        if self.pausing > 0 {
+            for thread in 0..DOMAINS {
+                if let State::Pause(until) = self.threads[thread].state
+                    && self.tick.wrapping_sub(until) as i32 >= 0
+                {
+                    self.pausing -= 1;
+                    self.scheduler.ready(&mut self.threads, thread);
+                }
+            }
+        }
+        let thread = self.current;
+        if self.threads[thread].state != State::Ready {
+            return;
+        }
+        self.threads[thread].ticks += 1;
+        self.threads[thread].slice = self.threads[thread].slice.saturating_sub(1);
+        if self.threads[thread].slice == 0 {
+            self.scheduler.rotate(&mut self.threads, thread);
+        }
+        if self.threads[thread].depth > 0 && self.threads[thread].pending() == Pending::None {
+            let frame = self.threads[thread].top_mut();
+            frame.budget = frame.budget.saturating_sub(1);
+            if frame.budget == 0 {
+                let pc = frame.pc;
+                self.fault(thread, abi::FailureKind::Budget, pc);
+            }
+        }
+    }
+
+    /// Reports a change of a domain that a person should see.
+    pub fn report(&self, domain: usize, text: &str) {
+        let name = self.entry_of(domain).name;
+        crate::log!("[kernel] {}: {text}", abi::call::name_str(&name));
+    }
+
+    /// Number of a process: its slot and how often that was used.
+    pub fn process_number(&self, domain: usize) -> u32 {
+        match self.domains[domain].role {
+            Role::Process => self.client_of(domain),
+            _ => 0,
+        }
+    }
+
+    /// Server of a binding.
+    pub fn server_of(&self, binding: BindingId) -> usize {
+        self.ssr.binding(binding).server().map_or(0, ServerId::index)
+    }
+}
+
+const NO_FAILURE: FailureInfo =
+    FailureInfo { object: [0; 16], number: 0, kind: 0, pc: 0, address: 0, method: 0, session: 0, process: 0, tick: 0 };
+
+const _: () = assert!(MAX_BINDINGS.is_power_of_two());
+
+/// The id of an object's server.
+pub fn server_id(object: usize) -> ServerId {
+    ServerId::new(object as u16)
+}
+
+/// The id of a thread's request.
+pub fn request_id(thread: usize) -> RequestId {
+    RequestId::new(thread as u16)
+}

@@ -1,0 +1,433 @@
+//! Failure, blame and recovery in place (design: steps 0 to 6; CuriOS, section 4).
+//!
+//! A failed activation is discarded and its SSR rolled back at once; the object's own kernel thread then rebuilds
+//! it, a few pages a step, while its callers wait and everyone else runs. The failed call is a waiter like the
+//! others: when the object runs again, it is tried again from its saved arguments.
+
+use abi::call::{Cause, METHOD_SHIFT};
+use abi::info::{FailureInfo, ObjectState};
+use abi::layout::{self, PAGE};
+use abi::{Error, FailureKind};
+use ssr_manager::{Begin, BindingId, Fault as Write, RegionKind, State as Session};
+
+use crate::arch::cpu::{self, Fault};
+use crate::call::Step;
+use crate::domain::{self, OBJECTS, UNUSUAL, Work};
+use crate::kernel::{FAILURES, Kernel, request_id, server_id};
+use crate::thread::{Kind, MAX_DEPTH, Pending, State};
+
+/// Pages copied or zeroed between two looks at the interrupt controller.
+const PAGES_A_STEP: u32 = 8;
+/// Failures of one request before it ends with an error, whatever their places.
+const MAX_ATTEMPTS: u32 = 3;
+/// Failures of a hook before its session, or its object, is given up.
+const MAX_HOOK_ATTEMPTS: u32 = 2;
+/// How far below its guard page a stack overflow may strike and still be called one, in bytes.
+const OVERFLOW_REACH: u32 = 0x8000;
+
+impl Kernel {
+    /// A data or prefetch abort in user mode: a page to open, a view to renew, or a failure.
+    pub fn on_abort(&mut self, thread: usize, fault: Fault, data: bool) {
+        if self.threads[thread].top().contextidr == 0 {
+            return;
+        }
+        let pc = self.threads[thread].top().pc;
+        if data && fault.write && fault.status == cpu::PERMISSION && self.threads[thread].depth > 0 {
+            match self.open_page(thread, self.threads[thread].depth, fault.address) {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(kind) => return self.fail(thread, kind, pc, fault.address),
+            }
+        }
+        let stack = layout::STACK_TOP - self.entry_of(self.domain_of(thread)).stack;
+        let kind = match (data, fault.status) {
+            (_, cpu::DEBUG) => FailureKind::Debug,
+            (true, cpu::ALIGNMENT) => FailureKind::Alignment,
+            (true, _) if fault.address < stack && stack - fault.address <= OVERFLOW_REACH => FailureKind::StackOverflow,
+            (true, _) => FailureKind::DataAbort,
+            (false, _) => FailureKind::PrefetchAbort,
+        };
+        self.fault(thread, kind, fault.address);
+    }
+
+    /// Opens a page of an undoable region of the activation at `depth` for writing. `false`: it is none.
+    ///
+    /// # Errors
+    /// The failure that the write is.
+    pub fn open_page(&mut self, thread: usize, depth: usize, address: u32) -> Result<bool, FailureKind> {
+        let (kind, base) = match address {
+            layout::COMMON_BASE..layout::COMMON_END => (RegionKind::Common, layout::COMMON_BASE),
+            layout::SSR_BASE..layout::MMIO_BASE => (RegionKind::Ssr, layout::SSR_BASE),
+            _ => return Ok(false),
+        };
+        let server = self.domain_at(self.threads[thread].frame(depth).domain);
+        if server >= OBJECTS {
+            return Ok(false);
+        }
+        let page = ((address - base) / PAGE) as usize;
+        self.domains[server].hot.lock |= UNUSUAL;
+        match self.ssr.write_fault(server_id(server), kind, page, &mut self.machine) {
+            Ok(Write::Opened | Write::Spurious) => Ok(true),
+            Ok(Write::NotOurs) => Ok(false),
+            Ok(Write::Damaged) => Err(FailureKind::SsrDamaged),
+            Err(_) => Err(FailureKind::UndoExhausted),
+        }
+    }
+
+    /// Something that a context must not do: an activation fails, a program ends.
+    pub fn fault(&mut self, thread: usize, kind: FailureKind, address: u32) {
+        let pc = self.threads[thread].top().pc;
+        if self.threads[thread].depth > 0 {
+            return self.fail(thread, kind, pc, address);
+        }
+        let domain = self.domain_of(thread);
+        let name = self.entry_of(domain).name;
+        let name = abi::call::name_str(&name);
+        crate::log!("[kernel] program {name} ended: {} at {pc:#x}, address {address:#x}", kind.name());
+        self.end_process(domain, 128 + kind as u32);
+    }
+
+    /// The running activation of a thread failed.
+    pub fn fail(&mut self, thread: usize, kind: FailureKind, pc: u32, address: u32) {
+        let depth = self.threads[thread].depth;
+        let frame = *self.threads[thread].top();
+        let server = self.domain_of(thread);
+        let binding = self.binding_at(frame.binding);
+        self.record(thread, server, binding, kind, pc, address);
+        self.domains[server].failures += 1;
+        let request = request_id(thread);
+        if depth > 1 && self.ssr.nested_finishes(request) != frame.mark {
+            return self.fail_request(thread, server, pc);
+        }
+        self.ssr.rollback(server_id(server), &mut self.machine);
+        if depth == 1 && frame.kind != Kind::Flush {
+            self.undo_inner(thread);
+        }
+        self.threads[thread].depth = depth - 1;
+        let failed = self.threads[thread].frame_mut(depth);
+        failed.attempts += 1;
+        let same = failed.attempts > 1 && failed.failed_at == pc;
+        failed.failed_at = pc;
+        failed.status = u32::from(same);
+        let attempts = failed.attempts;
+        self.domains[server].suspect |= attempts > 1;
+        self.start_recovery(server, thread);
+        if thread == server && depth == 1 {
+            return self.object_failed(thread, frame.kind, binding);
+        }
+        match (frame.kind, binding) {
+            (Kind::Reload, Some(binding)) if attempts >= MAX_HOOK_ATTEMPTS => self.lose_session(server, binding),
+            (Kind::Flush, Some(binding)) if attempts >= MAX_ATTEMPTS => {
+                self.ssr.set_flush(binding, false);
+                self.threads[thread].answer(Err(Error::ServerFault));
+                self.domains[server].failed_requests += 1;
+            }
+            _ => self.domains[server].retried += 1,
+        }
+    }
+
+    /// An activation failed after calls of its own had taken effect: the request as a whole is undone and tried
+    /// again from its outer end. The objects in between did nothing wrong, but lost their activations: they
+    /// are rebuilt, too, without a failure being charged to them.
+    fn fail_request(&mut self, thread: usize, failed: usize, pc: u32) {
+        for depth in (1..=self.threads[thread].depth).rev() {
+            let server = self.domain_at(self.threads[thread].frame(depth).domain);
+            self.ssr.rollback(server_id(server), &mut self.machine);
+            self.threads[thread].depth = depth - 1;
+            self.start_recovery(server, thread);
+        }
+        self.undo_inner(thread);
+        let outer = self.threads[thread].frame_mut(1);
+        outer.attempts += 1;
+        outer.status = u32::from(outer.attempts > 1 && outer.failed_at == pc);
+        outer.failed_at = pc;
+        let (suspect, kind, binding) = (outer.attempts > 1, outer.kind, outer.binding);
+        self.domains[failed].suspect |= suspect;
+        self.domains[failed].retried += 1;
+        if thread < OBJECTS {
+            let binding = self.binding_at(binding);
+            self.object_failed(thread, kind, binding);
+        }
+    }
+
+    /// Undoes what inner calls of a request retained; healthy objects are reloaded, not restarted.
+    fn undo_inner(&mut self, thread: usize) {
+        let request = request_id(thread);
+        if self.ssr.retained(request, None).is_some() {
+            self.ssr.undo_request(request, &mut self.machine);
+            for server in 0..OBJECTS {
+                if self.domains[server].hot.lock & !UNUSUAL == 0 {
+                    self.release(server);
+                }
+            }
+        }
+    }
+
+    /// Whether the call that a thread is about to try again has no more tries.
+    pub fn hopeless(&self, thread: usize, server: usize) -> bool {
+        let frame = self.threads[thread].frame(self.threads[thread].depth + 1);
+        let again = frame.attempts >= 2 && frame.status != 0 && !self.domains[server].was_damaged;
+        frame.attempts >= MAX_ATTEMPTS || again
+    }
+
+    /// Ends a request that keeps failing, and charges it to its session.
+    pub fn end_hopeless(&mut self, thread: usize, server: usize, binding: BindingId) -> Error {
+        self.domains[server].failed_requests += 1;
+        let entry = self.entry_of(server);
+        let failures = self.ssr.blame(binding);
+        if entry.blame_limit > 0 && failures >= entry.blame_limit && !self.ssr.binding(binding).nested() {
+            let client = self.domain_of(thread);
+            self.domains[client].blamed_until[server] = self.tick.wrapping_add(entry.blame_backoff);
+            self.close_later(server, binding);
+            self.report(server, "revokes a session whose requests kept failing");
+            return Error::Blamed;
+        }
+        Error::ServerFault
+    }
+
+    /// A session ends without its client: the object's kernel thread runs `close`.
+    pub fn close_later(&mut self, server: usize, binding: BindingId) {
+        if self.ssr.binding(binding).state() != Session::Active {
+            self.ssr.revoke(binding, &mut self.machine);
+            return;
+        }
+        self.ssr.closing(binding);
+        if self.threads[server].state == State::Idle {
+            self.scheduler.ready(&mut self.threads, server);
+        }
+    }
+
+    fn lose_session(&mut self, server: usize, binding: BindingId) {
+        self.ssr.lose(binding);
+        self.domains[server].lost_sessions += 1;
+        self.report(server, "gives up a session whose state cannot be reloaded");
+    }
+
+    /// Makes an object recover, on its own kernel thread, at the priority of the thread that waits for it.
+    fn start_recovery(&mut self, server: usize, thread: usize) {
+        let object = &mut self.domains[server];
+        object.restarts += 1;
+        object.state = ObjectState::Recovering;
+        object.hot.lock = UNUSUAL;
+        object.work = if core::mem::take(&mut object.suspect) { Work::Verify(0) } else { Work::Data(0) };
+        object.was_damaged = false;
+        self.ssr.mark_reload(server_id(server));
+        if let Some(granted) = self.domains[server].granted.take()
+            && granted != thread
+        {
+            self.requeue(granted, server);
+        }
+        let own = self.threads[server].state;
+        if own == State::Object(server) {
+            self.wake(server, server);
+        } else if own == State::Idle {
+            self.scheduler.ready(&mut self.threads, server);
+        }
+        let priority = self.threads[thread].priority.max(self.threads[server].priority);
+        self.scheduler.set_priority(&mut self.threads, server, priority);
+        self.restore_priority(thread);
+    }
+
+    /// A thread that was about to enter an object stands in its queue again, in front.
+    fn requeue(&mut self, thread: usize, server: usize) {
+        if self.threads[thread].state == State::Ready && thread != server {
+            self.scheduler.unready(&mut self.threads, thread);
+            self.threads[thread].state = State::Object(server);
+            self.domains[server].waiters.push_front(&mut self.threads, thread);
+        }
+    }
+
+    /// One step of an object's kernel thread.
+    pub fn object_step(&mut self, object: usize) {
+        let image = self.image.expect("set at boot");
+        let entry = self.entry_of(object);
+        let pages = |bytes: u32| bytes.div_ceil(PAGE);
+        match self.domains[object].work {
+            Work::Verify(page) => {
+                let (text, constants) = (pages(entry.text.memory_size), pages(entry.rodata.memory_size));
+                for page in page..(page + PAGES_A_STEP).min(text + constants) {
+                    let (segment, page) = if page < text { (&entry.text, page) } else { (&entry.rodata, page - text) };
+                    if domain::restore_page(&mut self.machine, object, &image, segment, page) {
+                        self.domains[object].was_damaged = true;
+                    }
+                }
+                let next = page + PAGES_A_STEP;
+                self.domains[object].work = if next < text + constants { Work::Verify(next) } else { Work::Data(0) };
+            }
+            Work::Data(page) => {
+                let (total, bytes) = (pages(entry.data.memory_size), image.segment(&entry.data));
+                for page in page..(page + PAGES_A_STEP).min(total) {
+                    self.refill(object, entry.data.address + page * PAGE, bytes, page);
+                }
+                let next = page + PAGES_A_STEP;
+                self.domains[object].work = if next < total { Work::Data(next) } else { Work::Heap(0) };
+            }
+            Work::Heap(page) => {
+                let total = pages(entry.heap);
+                for page in page..(page + PAGES_A_STEP).min(total) {
+                    self.refill(object, layout::HEAP_BASE + page * PAGE, &[], 0);
+                }
+                let next = page + PAGES_A_STEP;
+                self.domains[object].work = if next < total { Work::Heap(next) } else { Work::Construct };
+            }
+            Work::Construct => self.construct(object),
+            Work::Sessions(after) => self.reload_next(object, after),
+            Work::Idle => self.close_next(object),
+        }
+    }
+
+    fn refill(&mut self, object: usize, address: u32, bytes: &[u8], page: u32) {
+        if let Some((frame, _)) = self.machine.translate(self.machine.views[object], address) {
+            self.machine.fill_page(frame, bytes, page);
+        }
+    }
+
+    fn construct(&mut self, object: usize) {
+        let entry = self.entry_of(object);
+        if self.ssr.begin_object(server_id(object), Some(request_id(object))).is_err() {
+            // Retained by a request: the object goes on when that has ended. Its undo or commit wakes it.
+            self.scheduler.rotate(&mut self.threads, object);
+            return;
+        }
+        self.activate(object, object, None, Kind::Construct);
+        let cause = if self.domains[object].booting { Cause::Boot } else { Cause::Recovery };
+        let argument = self.domains[object].argument;
+        let registers = &mut self.threads[object].top_mut().registers;
+        registers[..4].copy_from_slice(&[cause as u32, entry.heap, entry.common, argument]);
+    }
+
+    /// A constructor or a reload on the kernel thread went well.
+    pub fn object_went_on(&mut self, object: usize) {
+        if self.domains[object].work == Work::Idle {
+            return self.release(object);
+        }
+        self.domains[object].hot.lock = UNUSUAL;
+        if self.domains[object].work == Work::Construct {
+            self.domains[object].failed_constructors = 0;
+            self.domains[object].booting = false;
+            let lazy = abi::image::Flags::from_bits_truncate(self.entry_of(object).flags).contains(abi::image::Flags::LAZY_RELOAD);
+            if lazy {
+                self.object_ready(object);
+            } else {
+                self.domains[object].work = Work::Sessions(None);
+            }
+        }
+        self.threads[object].frame_mut(1).attempts = 0;
+        self.release_request(object);
+    }
+
+    /// A constructor or a hook on the kernel thread failed; the recovery has begun anew.
+    fn object_failed(&mut self, object: usize, kind: Kind, binding: Option<BindingId>) {
+        match (kind, binding) {
+            (Kind::Construct, _) => {
+                self.domains[object].failed_constructors += 1;
+                self.domains[object].suspect = true;
+                self.domains[object].work = Work::Verify(0);
+                if self.domains[object].failed_constructors > MAX_ATTEMPTS {
+                    self.stop(object);
+                }
+            }
+            (Kind::Reload, Some(binding)) => {
+                if self.threads[object].frame(1).attempts >= MAX_HOOK_ATTEMPTS {
+                    self.lose_session(object, binding);
+                    self.threads[object].frame_mut(1).attempts = 0;
+                }
+            }
+            (Kind::Close, Some(binding)) => {
+                self.ssr.revoke(binding, &mut self.machine);
+            }
+            _ => {}
+        }
+    }
+
+    /// Gives an object up: whoever calls it is told.
+    pub fn stop(&mut self, object: usize) {
+        self.domains[object].state = ObjectState::Stopped;
+        self.domains[object].work = Work::Idle;
+        self.report(object, "cannot be built: stopped");
+        self.wake_all(object);
+    }
+
+    fn wake_all(&mut self, object: usize) {
+        while let Some(waiter) = self.domains[object].waiters.first() {
+            self.wake(waiter, object);
+        }
+        self.relock(object);
+    }
+
+    fn reload_next(&mut self, object: usize, after: Option<BindingId>) {
+        let mut next = self.ssr.next_session(server_id(object), after);
+        while let Some(binding) = next {
+            if self.ssr.binding(binding).needs_reload() {
+                let request = self.ssr.holder(binding);
+                if self.ssr.begin(binding, request, &mut self.machine) == Ok(Begin::NeedsReload) {
+                    self.activate(object, object, Some(binding), Kind::Reload);
+                    return;
+                }
+            }
+            self.domains[object].work = Work::Sessions(Some(binding));
+            next = self.ssr.next_session(server_id(object), Some(binding));
+        }
+        self.object_ready(object);
+    }
+
+    fn object_ready(&mut self, object: usize) {
+        self.domains[object].work = Work::Idle;
+        self.domains[object].state = ObjectState::Running;
+        self.restore_priority(object);
+        self.release(object);
+    }
+
+    /// Runs `close` for the sessions whose clients are gone; then the kernel thread rests.
+    fn close_next(&mut self, object: usize) {
+        let mut next = self.ssr.next_session(server_id(object), None);
+        while let Some(binding) = next {
+            if self.ssr.binding(binding).state() == Session::Closing && !self.closed_by_client(binding) {
+                let handle = self.ssr.handle(binding);
+                self.threads[object].frame_mut(1).attempts = 0;
+                if let Ok(Step::Going) = self.try_close(object, handle) {
+                    return;
+                }
+                next = self.ssr.next_session(server_id(object), None);
+            } else {
+                next = self.ssr.next_session(server_id(object), Some(binding));
+            }
+        }
+        if self.threads[object].state == State::Ready {
+            self.scheduler.unready(&mut self.threads, object);
+            self.threads[object].state = State::Idle;
+        }
+    }
+
+    /// Whether a living client is on its way to close this session itself.
+    fn closed_by_client(&self, binding: BindingId) -> bool {
+        let client = self.ssr.binding(binding).client();
+        let domain = (client & 0xff) as usize;
+        self.client_of(domain) == client && self.threads[domain].pending() == Pending::Close(self.ssr.handle(binding))
+    }
+
+    /// Remembers a failure.
+    fn record(&mut self, thread: usize, server: usize, binding: Option<BindingId>, kind: FailureKind, pc: u32, address: u32) {
+        let frame = self.threads[thread].top();
+        let method = match frame.kind {
+            Kind::Fast | Kind::Method if thread != server => {
+                let depth = self.threads[thread].depth.clamp(1, MAX_DEPTH - 1);
+                self.threads[thread].frame(depth - 1).registers[7] >> METHOD_SHIFT & 0xffff
+            }
+            kind => 0x8000_0000 | (kind as u32).saturating_sub(Kind::Construct as u32),
+        };
+        let slot = self.failure_count as usize % FAILURES;
+        self.failure_count += 1;
+        self.failures[slot] = FailureInfo {
+            object: self.entry_of(server).name,
+            number: self.failure_count,
+            kind: kind as u32,
+            pc,
+            address,
+            method,
+            session: binding.map_or(u32::MAX, |binding| binding.index() as u32),
+            process: self.process_number(thread),
+            tick: self.tick,
+        };
+    }
+}

@@ -1,0 +1,377 @@
+//! Threads, their frame stacks, and who runs next.
+//!
+//! Each domain has one thread: a program its own, a protected object the kernel thread that builds,
+//! rebuilds and closes sessions in it. A thread migrates: frame 0 is its own context, frame n+1 the
+//! activation that context n called.
+
+use abi::{Error, Handle};
+
+/// Depth of nested activations, the thread's own context included.
+pub const MAX_DEPTH: usize = 8;
+/// Priorities, 0 the lowest.
+pub const PRIORITIES: usize = 8;
+/// Ticks that a thread runs before another one of its priority does.
+pub const SLICE: u32 = 4;
+/// Saved program status of user mode: ARM state, FIQ masked.
+pub const USER_MODE: u32 = 0x50;
+
+/// What an activation was entered for.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A method, entered by the fast path: everything below `budget` in the frame is stale.
+    Fast = 0,
+    /// A method.
+    Method = 1,
+    /// `Hook::Construct`.
+    Construct = 2,
+    /// `Hook::Open`.
+    Open = 3,
+    /// `Hook::Reload`, before the method of the same call or during recovery.
+    Reload = 4,
+    /// `Hook::Flush`, after the commit.
+    Flush = 5,
+    /// `Hook::Close`.
+    Close = 6,
+}
+
+/// A range lent by the caller; length 0 = none.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Lent {
+    /// Address in the caller's space.
+    pub address: u32,
+    /// Bytes.
+    pub length: u32,
+}
+
+/// Saved registers of a context, and what the kernel knows of the activation that it is. 128 bytes; the
+/// first 17 words are pushed and popped by the entry code.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+pub struct Frame {
+    /// r0-r14 of user mode.
+    pub registers: [u32; 15],
+    /// Where to continue.
+    pub pc: u32,
+    /// Program status.
+    pub cpsr: u32,
+    /// Address of the domain that runs in this activation.
+    pub domain: u32,
+    /// Address of the binding it was called through, 0 for none.
+    pub binding: u32,
+    /// ASID of its view.
+    pub contextidr: u32,
+    /// First-level table of its view.
+    pub ttbr0: u32,
+    /// Ticks left.
+    pub budget: u32,
+    /// [`Kind`].
+    pub kind: Kind,
+    /// Range lent for reading.
+    pub lent_read: Lent,
+    /// Range lent for writing.
+    pub lent_write: Lent,
+    /// Failures of this request so far.
+    pub attempts: u32,
+    /// Program counter of the last one.
+    pub failed_at: u32,
+    /// The request's count of nested returns at entry: differs if this activation made nested calls.
+    pub mark: u32,
+    /// Status that the call returns after its flush.
+    pub status: u32,
+    spare: [u32; 1],
+}
+
+impl Frame {
+    const EMPTY: Frame = Frame {
+        registers: [0; 15],
+        pc: 0,
+        cpsr: USER_MODE,
+        domain: 0,
+        binding: 0,
+        contextidr: 0,
+        ttbr0: 0,
+        budget: 0,
+        kind: Kind::Method,
+        lent_read: Lent { address: 0, length: 0 },
+        lent_write: Lent { address: 0, length: 0 },
+        attempts: 0,
+        failed_at: 0,
+        mark: 0,
+        status: 0,
+        spare: [0; 1],
+    };
+}
+
+/// Whether a thread can run, and if not, what it waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// There is no such thread.
+    Dead,
+    /// In a ready queue, or running.
+    Ready,
+    /// In the wait queue of this object.
+    Object(usize),
+    /// For the end of this process.
+    Child(usize),
+    /// Until this tick.
+    Pause(u32),
+    /// A kernel thread without work.
+    Idle,
+}
+
+/// Kernel work that a thread does before one of its contexts goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pending {
+    /// Nothing: resume.
+    None,
+    /// The call that its context's registers describe.
+    Call,
+    /// The `open` hook of a new binding.
+    Open(Handle),
+    /// The `close` hook, then the end of a binding.
+    Close(Handle),
+    /// The `flush` hook of a committed direct call, again after it failed.
+    Flush(Handle),
+    /// Flushes of the bindings that the request wrote, then its commit; then this status is returned.
+    Commit,
+}
+
+/// A thread.
+#[repr(C)]
+pub struct Thread {
+    /// Frame n is element `MAX_DEPTH - 1 - n`: the stack grows down.
+    frames: [Frame; MAX_DEPTH],
+    /// Activations above the own context.
+    pub depth: usize,
+    /// State.
+    pub state: State,
+    /// Kernel work of each context before it goes on. It stays while activations that it led to run above
+    /// the context, so that a failure of theirs leads to it again.
+    pending: [Pending; MAX_DEPTH],
+    /// Own priority.
+    pub base_priority: usize,
+    /// With what waiters lend it.
+    pub priority: usize,
+    /// Ticks left of its slice.
+    pub slice: u32,
+    /// Ticks of processor time used.
+    pub ticks: u32,
+    /// Ends when its request returns.
+    pub doomed: Option<u32>,
+    /// Next in the queue it stands in.
+    next: Option<u8>,
+}
+
+impl Thread {
+    /// No thread.
+    pub const DEAD: Thread = Thread {
+        frames: [Frame::EMPTY; MAX_DEPTH],
+        depth: 0,
+        state: State::Dead,
+        pending: [Pending::None; MAX_DEPTH],
+        base_priority: 0,
+        priority: 0,
+        slice: SLICE,
+        ticks: 0,
+        doomed: None,
+        next: None,
+    };
+
+    /// Makes it a thread again, at depth 0 with empty registers, in no queue.
+    pub fn reset(&mut self, priority: usize) {
+        *self = Thread { base_priority: priority, priority, state: State::Idle, ..Thread::DEAD };
+    }
+
+    /// Frame `depth`.
+    pub fn frame(&self, depth: usize) -> &Frame {
+        &self.frames[MAX_DEPTH - 1 - depth]
+    }
+
+    /// Frame `depth`, to change.
+    pub fn frame_mut(&mut self, depth: usize) -> &mut Frame {
+        &mut self.frames[MAX_DEPTH - 1 - depth]
+    }
+
+    /// The frame of the running context.
+    pub fn top(&self) -> &Frame {
+        self.frame(self.depth)
+    }
+
+    /// The frame of the running context, to change.
+    pub fn top_mut(&mut self) -> &mut Frame {
+        self.frame_mut(self.depth)
+    }
+
+    /// Kernel work of the running context.
+    pub fn pending(&self) -> Pending {
+        self.pending[self.depth]
+    }
+
+    /// Sets the kernel work of the running context.
+    pub fn set_pending(&mut self, pending: Pending) {
+        self.pending[self.depth] = pending;
+    }
+
+    /// The address where frame `depth` begins.
+    pub fn frame_address(&self, depth: usize) -> u32 {
+        &raw const self.frames[MAX_DEPTH - 1 - depth] as u32
+    }
+
+    /// The depth whose frame begins at this address.
+    pub fn depth_of(&self, address: u32) -> usize {
+        let first = self.frames.as_ptr() as u32;
+        MAX_DEPTH - 1 - ((address - first) as usize / size_of::<Frame>()).min(MAX_DEPTH - 1)
+    }
+
+    /// The word that the lock of an object holds while frame `depth` is its undisturbed activation: where
+    /// sp_svc rests meanwhile.
+    pub fn rest(&self, depth: usize) -> u32 {
+        self.frame_address(depth) + 68
+    }
+
+    /// Ends a kernel call of its context with a status.
+    pub fn answer(&mut self, status: Result<(), Error>) {
+        self.top_mut().registers[0] = status.map_or_else(|error| error as u32, |()| 0);
+    }
+}
+
+/// Queue of threads, linked through them.
+#[derive(Clone, Copy, Debug)]
+pub struct Queue {
+    head: Option<u8>,
+    tail: Option<u8>,
+}
+
+impl Queue {
+    /// Nobody.
+    pub const EMPTY: Queue = Queue { head: None, tail: None };
+
+    /// Whether nobody stands in it.
+    pub fn is_empty(&self) -> bool {
+        self.head.is_none()
+    }
+
+    /// The first one.
+    pub fn first(&self) -> Option<usize> {
+        self.head.map(usize::from)
+    }
+
+    /// Puts a thread at the end.
+    pub fn push(&mut self, threads: &mut [Thread], thread: usize) {
+        threads[thread].next = None;
+        match self.tail {
+            Some(tail) => threads[usize::from(tail)].next = Some(thread as u8),
+            None => self.head = Some(thread as u8),
+        }
+        self.tail = Some(thread as u8);
+    }
+
+    /// Puts a thread at the front.
+    pub fn push_front(&mut self, threads: &mut [Thread], thread: usize) {
+        threads[thread].next = self.head;
+        if self.head.is_none() {
+            self.tail = Some(thread as u8);
+        }
+        self.head = Some(thread as u8);
+    }
+
+    /// Takes a thread out, wherever it stands.
+    pub fn remove(&mut self, threads: &mut [Thread], thread: usize) -> bool {
+        let mut previous: Option<u8> = None;
+        let mut at = self.head;
+        while let Some(index) = at {
+            let next = threads[usize::from(index)].next;
+            if usize::from(index) == thread {
+                match previous {
+                    Some(previous) => threads[usize::from(previous)].next = next,
+                    None => self.head = next,
+                }
+                if self.tail == Some(index) {
+                    self.tail = previous;
+                }
+                threads[thread].next = None;
+                return true;
+            }
+            (previous, at) = (at, next);
+        }
+        false
+    }
+
+    /// The highest priority in it, and the first thread that has it.
+    pub fn highest(&self, threads: &[Thread]) -> Option<(usize, usize)> {
+        let mut best: Option<(usize, usize)> = None;
+        let mut at = self.head;
+        while let Some(index) = at {
+            let thread = &threads[usize::from(index)];
+            if best.is_none_or(|(priority, _)| thread.priority > priority) {
+                best = Some((thread.priority, usize::from(index)));
+            }
+            at = thread.next;
+        }
+        best
+    }
+}
+
+/// The ready queues: priorities, round robin within one.
+pub struct Scheduler {
+    ready: [Queue; PRIORITIES],
+    /// Bit p: `ready[p]` is not empty.
+    used: u32,
+}
+
+impl Scheduler {
+    /// Nobody is ready.
+    pub const fn new() -> Self {
+        Scheduler { ready: [Queue::EMPTY; PRIORITIES], used: 0 }
+    }
+
+    /// Makes a thread ready, behind the others of its priority.
+    pub fn ready(&mut self, threads: &mut [Thread], thread: usize) {
+        threads[thread].state = State::Ready;
+        let priority = threads[thread].priority;
+        self.ready[priority].push(threads, thread);
+        self.used |= 1 << priority;
+    }
+
+    /// Takes a thread out of its ready queue.
+    pub fn unready(&mut self, threads: &mut [Thread], thread: usize) {
+        let priority = threads[thread].priority;
+        self.ready[priority].remove(threads, thread);
+        if self.ready[priority].is_empty() {
+            self.used &= !(1 << priority);
+        }
+    }
+
+    /// Changes the priority of a thread, ready or not.
+    pub fn set_priority(&mut self, threads: &mut [Thread], thread: usize, priority: usize) {
+        if threads[thread].priority == priority {
+            return;
+        }
+        if threads[thread].state == State::Ready {
+            self.unready(threads, thread);
+            threads[thread].priority = priority;
+            self.ready(threads, thread);
+        } else {
+            threads[thread].priority = priority;
+        }
+    }
+
+    /// The thread that runs next: it stays in its queue while it is ready.
+    pub fn next(&self) -> Option<usize> {
+        match self.used {
+            0 => None,
+            used => self.ready[31 - used.leading_zeros() as usize].first(),
+        }
+    }
+
+    /// Puts a thread behind the others of its priority.
+    pub fn rotate(&mut self, threads: &mut [Thread], thread: usize) {
+        let priority = threads[thread].priority;
+        threads[thread].slice = SLICE;
+        if self.ready[priority].remove(threads, thread) {
+            self.ready[priority].push(threads, thread);
+        }
+    }
+}
