@@ -66,7 +66,9 @@ impl Kernel {
         let binding = self.ssr.find(handle, self.client_of(caller))?;
         let server = self.server_of(binding);
         let method = word >> METHOD_SHIFT & METHOD_MASK;
-        if method >= self.domains[server].hot.methods || word & !(METHOD_MASK << METHOD_SHIFT | LEND_READ | LEND_WRITE) != 0 {
+        if method >= self.domains[server].hot.methods
+            || word & !(METHOD_MASK << METHOD_SHIFT | LEND_READ | LEND_WRITE) != 0
+        {
             return Err(Error::BadMethod);
         }
         match self.ssr.binding(binding).state() {

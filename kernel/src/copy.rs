@@ -72,7 +72,13 @@ impl Kernel {
         }
     }
 
-    fn copy_between(&mut self, thread: usize, to: (usize, u32), from: (usize, u32), length: u32) -> Result<(), CopyError> {
+    fn copy_between(
+        &mut self,
+        thread: usize,
+        to: (usize, u32),
+        from: (usize, u32),
+        length: u32,
+    ) -> Result<(), CopyError> {
         let mut done = 0;
         while done < length {
             let (target, source) = (to.1 + done, from.1 + done);

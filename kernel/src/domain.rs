@@ -225,7 +225,9 @@ pub fn load(machine: &mut Machine, domain: usize, image: &Image<'_>, entry: &Ent
 
 /// Whether a page of text or constants differs from the image; if so it is restored.
 pub fn restore_page(machine: &mut Machine, domain: usize, image: &Image<'_>, segment: &Segment, page: u32) -> bool {
-    let Some((frame, _)) = machine.translate(machine.views[domain], segment.address + page * PAGE) else { return false };
+    let Some((frame, _)) = machine.translate(machine.views[domain], segment.address + page * PAGE) else {
+        return false;
+    };
     if machine.same_page(frame, image.segment(segment), page) {
         return false;
     }

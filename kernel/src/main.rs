@@ -74,7 +74,8 @@ extern "C" fn kernel_main(_device_tree: u32) -> ! {
     };
     // SAFETY: see `Cell`; boot is the only thing that runs.
     let kernel = unsafe { &mut *ARCH_KERNEL.0.get() };
-    let counter = image.entries().iter().any(|entry| Rights::from_bits_truncate(entry.rights).contains(Rights::COUNTER));
+    let counter =
+        image.entries().iter().any(|entry| Rights::from_bits_truncate(entry.rights).contains(Rights::COUNTER));
     cpu::init(counter);
     // SAFETY: RAM behind the boot image, mapped one to one by `mmu::init`; nothing refers to it.
     unsafe { kernel.machine.frames.init(image_start + length, board::RAM.start + board::RAM.length) };

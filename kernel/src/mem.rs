@@ -78,7 +78,10 @@ impl Frames {
 
     fn check(&self, address: u32, length: usize) -> *mut u8 {
         let end = (address as usize).checked_add(length);
-        assert!(address >= self.start && end.is_some_and(|end| end <= self.end as usize), "access outside the frame pool");
+        assert!(
+            address >= self.start && end.is_some_and(|end| end <= self.end as usize),
+            "access outside the frame pool"
+        );
         address as *mut u8
     }
 

@@ -1,8 +1,8 @@
 //! Processes: start, end, and what remains until the parent asks.
 
+use abi::Error;
 use abi::image::{Kind as EntryKind, NONE};
 use abi::info::Pool;
-use abi::Error;
 
 use crate::domain::{self, DOMAINS, Domain, OBJECTS, Role};
 use crate::kernel::Kernel;
@@ -116,7 +116,10 @@ impl Kernel {
     pub fn end_process(&mut self, domain: usize, status: u32) {
         let thread = domain;
         let begun = self.threads[thread].depth > 0
-            || matches!(self.threads[thread].pending(), Pending::Commit | Pending::Flush(_) | Pending::Close(_) | Pending::Open(_));
+            || matches!(
+                self.threads[thread].pending(),
+                Pending::Commit | Pending::Flush(_) | Pending::Close(_) | Pending::Open(_)
+            );
         if begun {
             self.threads[thread].doomed = Some(status);
             return;
@@ -199,7 +202,8 @@ impl Kernel {
         for (index, entry) in image.entries().iter().enumerate() {
             for instance in 0..entry.autostart {
                 if entry.kind == EntryKind::Program as u32 {
-                    self.start_process(index, entry.argument.wrapping_add(instance), None).map_err(|pool| (index, pool))?;
+                    self.start_process(index, entry.argument.wrapping_add(instance), None)
+                        .map_err(|pool| (index, pool))?;
                 }
             }
         }
@@ -235,7 +239,11 @@ impl Kernel {
             let name = entry.name;
             let (start, blob) = (self.machine.common[index], entry.common_blob != NONE);
             let initial = if blob { "filled" } else { "empty" };
-            crate::log!("[boot] common {} phys {start:#x} len {:#x} {initial}", abi::call::name_str(&name), entry.common);
+            crate::log!(
+                "[boot] common {} phys {start:#x} len {:#x} {initial}",
+                abi::call::name_str(&name),
+                entry.common
+            );
         }
         Ok(())
     }

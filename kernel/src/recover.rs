@@ -305,7 +305,8 @@ impl Kernel {
         if self.domains[object].work == Work::Construct {
             self.domains[object].failed_constructors = 0;
             self.domains[object].booting = false;
-            let lazy = abi::image::Flags::from_bits_truncate(self.entry_of(object).flags).contains(abi::image::Flags::LAZY_RELOAD);
+            let lazy = abi::image::Flags::from_bits_truncate(self.entry_of(object).flags)
+                .contains(abi::image::Flags::LAZY_RELOAD);
             if lazy {
                 self.object_ready(object);
             } else {
@@ -407,7 +408,15 @@ impl Kernel {
     }
 
     /// Remembers a failure.
-    fn record(&mut self, thread: usize, server: usize, binding: Option<BindingId>, kind: FailureKind, pc: u32, address: u32) {
+    fn record(
+        &mut self,
+        thread: usize,
+        server: usize,
+        binding: Option<BindingId>,
+        kind: FailureKind,
+        pc: u32,
+        address: u32,
+    ) {
         let frame = self.threads[thread].top();
         let method = match frame.kind {
             Kind::Fast | Kind::Method if thread != server => {

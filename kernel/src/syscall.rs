@@ -26,7 +26,9 @@ impl Kernel {
         let object = self.threads[thread].depth > 0;
         match call {
             KernelCall::Call => self.start_call(thread),
-            KernelCall::Return | KernelCall::ReturnFlush if object => self.on_return(thread, call == KernelCall::ReturnFlush),
+            KernelCall::Return | KernelCall::ReturnFlush if object => {
+                self.on_return(thread, call == KernelCall::ReturnFlush)
+            }
             KernelCall::Null => self.answer(thread, Ok(()), 0),
             KernelCall::Bind => self.on_bind(thread, name_from_words([r0, r1, r2, r3])),
             KernelCall::Unbind => self.on_unbind(thread, Handle { index: r0, generation: r1 }),
@@ -49,9 +51,13 @@ impl Kernel {
             KernelCall::Spawn if !object => self.on_spawn(thread, name_from_words([r0, r1, r2, r3]), r4),
             KernelCall::Wait if !object => self.on_wait(thread, r0),
             KernelCall::Kill if !object => self.on_kill(thread, r0),
-            KernelCall::Pause if !object => self.with_right(thread, Rights::PAUSE, |kernel| kernel.on_pause(thread, r0)),
+            KernelCall::Pause if !object => {
+                self.with_right(thread, Rights::PAUSE, |kernel| kernel.on_pause(thread, r0))
+            }
             KernelCall::Time => self.with_right(thread, Rights::TIME, |kernel| kernel.on_time(thread)),
-            KernelCall::Info => self.with_right(thread, Rights::INFO, |kernel| kernel.on_info(thread, [r0, r1, r2, r3])),
+            KernelCall::Info => {
+                self.with_right(thread, Rights::INFO, |kernel| kernel.on_info(thread, [r0, r1, r2, r3]))
+            }
             KernelCall::Sabotage => self.with_right(thread, Rights::SABOTAGE, |kernel| {
                 let result = kernel.sabotage(name_from_words([r0, r1, r2, r3]), r4);
                 kernel.answer(thread, result, 0);
@@ -138,9 +144,15 @@ impl Kernel {
 
     fn on_info(&mut self, thread: usize, [topic, index, address, length]: [u32; 4]) {
         let result = match Topic::from_number(topic) {
-            Some(Topic::Object) => self.object_info(index as usize).map(|info| self.hand_over(thread, address, length, info.as_bytes())),
-            Some(Topic::Process) => self.process_info(index as usize).map(|info| self.hand_over(thread, address, length, info.as_bytes())),
-            Some(Topic::Memory) if index == 0 => Some(self.hand_over(thread, address, length, self.memory_info().as_bytes())),
+            Some(Topic::Object) => {
+                self.object_info(index as usize).map(|info| self.hand_over(thread, address, length, info.as_bytes()))
+            }
+            Some(Topic::Process) => {
+                self.process_info(index as usize).map(|info| self.hand_over(thread, address, length, info.as_bytes()))
+            }
+            Some(Topic::Memory) if index == 0 => {
+                Some(self.hand_over(thread, address, length, self.memory_info().as_bytes()))
+            }
             Some(Topic::Failure) if (index as usize) < FAILURES && index < self.failure_count => {
                 let slot = (self.failure_count - 1 - index) as usize % FAILURES;
                 let info = self.failures[slot];

@@ -170,13 +170,17 @@ pub fn publish_entry(address: u32) {
 /// Forgets one page's translations in all address spaces (TLBIMVAA, B4.2.2).
 pub fn forget_page(address: u32) {
     // SAFETY: TLB maintenance only removes cached translations.
-    unsafe { asm!("mcr p15, 0, {}, c8, c7, 3", "dsb", "isb", in(reg) address & !0xfff, options(nostack, preserves_flags)) };
+    unsafe {
+        asm!("mcr p15, 0, {}, c8, c7, 3", "dsb", "isb", in(reg) address & !0xfff, options(nostack, preserves_flags))
+    };
 }
 
 /// Forgets all translations that are not global, and all branch predictions (TLBIALL, BPIALL).
 pub fn forget_all() {
     // SAFETY: as for `forget_page`.
-    unsafe { asm!("mcr p15, 0, {0}, c8, c7, 0", "mcr p15, 0, {0}, c7, c5, 6", "dsb", "isb", in(reg) 0, options(nostack, preserves_flags)) };
+    unsafe {
+        asm!("mcr p15, 0, {0}, c8, c7, 0", "mcr p15, 0, {0}, c7, c5, 6", "dsb", "isb", in(reg) 0, options(nostack, preserves_flags))
+    };
 }
 
 /// Makes new text visible to instruction fetch: data cache to the point of unification by line of 32 bytes,
@@ -187,7 +191,9 @@ pub fn publish_text(address: u32, length: u32) {
         unsafe { asm!("mcr p15, 0, {}, c7, c11, 1", in(reg) line, options(nostack, preserves_flags)) };
     }
     // SAFETY: ICIALLU and BPIALL drop cached copies only.
-    unsafe { asm!("dsb", "mcr p15, 0, {0}, c7, c5, 0", "mcr p15, 0, {0}, c7, c5, 6", "dsb", "isb", in(reg) 0, options(nostack, preserves_flags)) };
+    unsafe {
+        asm!("dsb", "mcr p15, 0, {0}, c7, c5, 0", "mcr p15, 0, {0}, c7, c5, 6", "dsb", "isb", in(reg) 0, options(nostack, preserves_flags))
+    };
 }
 
 /// Switches to a view: by way of the empty table, so that no walk pairs the old table with the new ASID (B3.10.4).

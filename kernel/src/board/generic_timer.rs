@@ -15,7 +15,9 @@ fn frequency() -> u32 {
 /// Arms the timer for the next tick (CNTP_TVAL, B8.1.16). Writing it also clears a pending interrupt.
 pub fn reload() {
     // SAFETY: the timer belongs to the kernel.
-    unsafe { asm!("mcr p15, 0, {}, c14, c2, 0", "isb", in(reg) frequency() / RATE, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("mcr p15, 0, {}, c14, c2, 0", "isb", in(reg) frequency() / RATE, options(nomem, nostack, preserves_flags))
+    };
 }
 
 /// Arms the timer and lets it interrupt (CNTP_CTL, B8.1.15).
@@ -29,7 +31,9 @@ pub fn start() {
 pub fn now_us() -> u64 {
     let (low, high): (u32, u32);
     // SAFETY: reads the counter.
-    unsafe { asm!("isb", "mrrc p15, 0, {}, {}, c14", out(reg) low, out(reg) high, options(nomem, nostack, preserves_flags)) };
+    unsafe {
+        asm!("isb", "mrrc p15, 0, {}, {}, c14", out(reg) low, out(reg) high, options(nomem, nostack, preserves_flags))
+    };
     let count = u64::from(high) << 32 | u64::from(low);
     count * 1000 / u64::from(frequency() / 1000)
 }

@@ -7,4 +7,6 @@ mod gic;
 mod pl011;
 mod virt;
 
-pub use virt::{DEVICES, RAM, acknowledge, end_of_interrupt, init, put_byte, reload_tick, NAME, TICK_INTERRUPT, exit, now_us};
+pub use virt::{
+    DEVICES, NAME, RAM, TICK_INTERRUPT, acknowledge, end_of_interrupt, exit, init, now_us, put_byte, reload_tick,
+};

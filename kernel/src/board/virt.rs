@@ -10,7 +10,8 @@ pub const NAME: &str = "virt";
 /// Memory: 128 MiB.
 pub const RAM: Range = Range { start: 0x4000_0000, length: 0x0800_0000 };
 /// Devices that the kernel itself uses: GIC and the console's UART for early and last messages.
-pub const DEVICES: &[Range] = &[Range { start: 0x0800_0000, length: 0x0010_0000 }, Range { start: 0x0900_0000, length: 0x0010_0000 }];
+pub const DEVICES: &[Range] =
+    &[Range { start: 0x0800_0000, length: 0x0010_0000 }, Range { start: 0x0900_0000, length: 0x0010_0000 }];
 /// Interrupt of the tick: the non-secure physical timer, PPI 14.
 pub const TICK_INTERRUPT: u32 = 30;
 

@@ -67,8 +67,27 @@ impl TryFrom<u32> for KernelCall {
     fn try_from(number: u32) -> Result<Self, Error> {
         use KernelCall::*;
         const ALL: [KernelCall; 21] = [
-            Call, Return, ReturnFlush, Null, Yield, Bind, Unbind, CopyIn, CopyOut, Panic, Exit,
-            Spawn, Wait, Kill, Pause, Time, Info, Sabotage, Shutdown, Log, HeapExhausted,
+            Call,
+            Return,
+            ReturnFlush,
+            Null,
+            Yield,
+            Bind,
+            Unbind,
+            CopyIn,
+            CopyOut,
+            Panic,
+            Exit,
+            Spawn,
+            Wait,
+            Kill,
+            Pause,
+            Time,
+            Info,
+            Sabotage,
+            Shutdown,
+            Log,
+            HeapExhausted,
         ];
         ALL.get(number as usize).copied().ok_or(Error::NoSuchCall)
     }
@@ -121,10 +140,7 @@ impl TryFrom<u32> for Hook {
 
     fn try_from(number: u32) -> Result<Self, Error> {
         use Hook::*;
-        [Construct, Open, Reload, Flush, Close, Sabotaged]
-            .get(number as usize)
-            .copied()
-            .ok_or(Error::NoSuchCall)
+        [Construct, Open, Reload, Flush, Close, Sabotaged].get(number as usize).copied().ok_or(Error::NoSuchCall)
     }
 }
 

@@ -325,7 +325,10 @@ fn check_entry(image: &Image<'_>, index: usize) -> Result<(), ImageError> {
     let fail = |field| Err(ImageError::Field { entry: index, field });
     let page = layout::PAGE;
     let name_end = entry.name.iter().position(|b| *b == 0).unwrap_or(16);
-    if name_end == 0 || !entry.name[..name_end].iter().all(u8::is_ascii_graphic) || entry.name[name_end..].iter().any(|b| *b != 0) {
+    if name_end == 0
+        || !entry.name[..name_end].iter().all(u8::is_ascii_graphic)
+        || entry.name[name_end..].iter().any(|b| *b != 0)
+    {
         return fail("name");
     }
     if image.entries[..index].iter().any(|other| other.name == entry.name) {
@@ -338,13 +341,16 @@ fn check_entry(image: &Image<'_>, index: usize) -> Result<(), ImageError> {
     let mut floor = layout::IMAGE_BASE;
     for (name, segment) in [("text", &entry.text), ("rodata", &entry.rodata), ("data", &entry.data)] {
         if segment.memory_size == 0 {
-            if segment.file_size != 0 {
+            if segment.file_size != 0 || segment.address != 0 {
                 return fail(name);
             }
             continue;
         }
         let end = segment.offset as u64 + u64::from(segment.file_size).next_multiple_of(u64::from(page));
-        if !segment.offset.is_multiple_of(page) || end > image.bytes.len() as u64 || segment.file_size > segment.memory_size {
+        if !segment.offset.is_multiple_of(page)
+            || end > image.bytes.len() as u64
+            || segment.file_size > segment.memory_size
+        {
             return fail(name);
         }
         if !blob {
@@ -363,7 +369,9 @@ fn check_entry(image: &Image<'_>, index: usize) -> Result<(), ImageError> {
         return Ok(());
     }
     let in_text = |address: u32| {
-        address.is_multiple_of(4) && address >= entry.text.address && address - entry.text.address < entry.text.file_size
+        address.is_multiple_of(4)
+            && address >= entry.text.address
+            && address - entry.text.address < entry.text.file_size
     };
     if !in_text(entry.entry_call) {
         return fail("entry_call");
@@ -411,7 +419,10 @@ fn check_entry(image: &Image<'_>, index: usize) -> Result<(), ImageError> {
     }
     let mut mmio = 0u64;
     for range in &entry.mmio {
-        if !range.address.is_multiple_of(page) || !range.length.is_multiple_of(page) || range.address.checked_add(range.length).is_none() {
+        if !range.address.is_multiple_of(page)
+            || !range.length.is_multiple_of(page)
+            || range.address.checked_add(range.length).is_none()
+        {
             return fail("mmio");
         }
         mmio += u64::from(range.length);
