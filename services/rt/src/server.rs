@@ -1,0 +1,284 @@
+//! The server's side: what a service implements, and what stands between the kernel's entries and that.
+
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+
+use abi::call::Cause;
+use abi::{Error, Hook, KernelCall};
+
+use crate::arch::{self, UNUSED, used};
+use crate::session::{Session, State};
+use crate::word::{Reply, ServiceError, registers};
+
+/// A service: a value that the kernel builds at boot, rebuilds after every failure, and calls.
+///
+/// The fields of the value are derived state: whatever a client must find again belongs to the session's
+/// state, whatever all clients share to the common region.
+pub trait Service: Sized + 'static {
+    /// What the service keeps for each client: an [`SsrState`](crate::SsrState), an [`Opaque`](crate::Opaque)
+    /// value, or `()` for nothing.
+    type State: State;
+
+    /// Builds the service, at boot and after each failure.
+    fn new(construct: &mut Construct) -> Self;
+
+    /// A new client; its state is zero.
+    ///
+    /// # Errors
+    /// The client's attempt to bind fails with this error.
+    fn open(&mut self, _session: &mut Session<Self::State>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The session's state was restored, or the service rebuilt: derive from it what the service keeps elsewhere.
+    ///
+    /// # Errors
+    /// The session is lost.
+    fn reload(&mut self, _session: &mut Session<Self::State>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The request is committed: put out what was held back. Runs again if it fails, from the state it left.
+    ///
+    /// # Errors
+    /// The client's call fails with this error, though its effects stand.
+    fn flush(&mut self, _session: &mut Session<Self::State>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The client is gone.
+    fn close(&mut self, _session: &mut Session<Self::State>) {}
+}
+
+/// What a service is built with.
+pub struct Construct {
+    cause: Cause,
+    heap: u32,
+    argument: u32,
+    common: &'static mut [u8],
+}
+
+impl Construct {
+    /// For tests on the host.
+    #[cfg(not(target_os = "none"))]
+    pub fn for_test(cause: Cause, argument: u32, common: &'static mut [u8]) -> Self {
+        Construct { cause, heap: 0, argument, common }
+    }
+
+    /// Why the service is built.
+    pub fn cause(&self) -> Cause {
+        self.cause
+    }
+
+    /// Bytes of heap.
+    pub fn heap_len(&self) -> usize {
+        self.heap as usize
+    }
+
+    /// The argument from the manifest.
+    pub fn argument(&self) -> u32 {
+        self.argument
+    }
+
+    /// The common region, 16-byte aligned: the first time all of it, after that nothing.
+    pub fn take_common(&mut self) -> &'static mut [u8] {
+        core::mem::take(&mut self.common)
+    }
+
+    /// The start of the common region as a `T`; `None` if it is too short, or was taken before.
+    pub fn take_common_as<T>(&mut self) -> Option<&'static mut T>
+    where
+        T: zerocopy::FromBytes + zerocopy::IntoBytes + zerocopy::KnownLayout + 'static,
+    {
+        T::mut_from_prefix(self.take_common()).ok().map(|(value, _)| value)
+    }
+}
+
+/// Proof that the kernel has entered the object: only entry code in assembly makes one, by making none (it has no
+/// size). An object is a monitor, and no activation returns but by ending: there is one at a time.
+#[repr(C)]
+pub struct Activation {
+    private: [u8; 0],
+}
+
+/// Where the service's value lives.
+pub struct Slot<T>(UnsafeCell<MaybeUninit<T>>);
+
+// SAFETY: the content is reached through an `Activation` only, and there is one of those at a time.
+unsafe impl<T> Sync for Slot<T> {}
+
+impl<T> Slot<T> {
+    /// An empty slot.
+    #[allow(clippy::new_without_default)] // a default would be a second name for what `service!` alone calls
+    pub const fn new() -> Self {
+        Slot(UnsafeCell::new(MaybeUninit::uninit()))
+    }
+
+    /// The service.
+    ///
+    /// # Safety
+    /// The kernel's hook `Construct` has run to its end, as it has before every other entry.
+    #[inline(always)]
+    #[allow(clippy::mut_from_ref)] // the activation is what is borrowed mutably
+    unsafe fn get<'a>(&'a self, _: &'a mut Activation) -> &'a mut T {
+        // SAFETY: exclusive by the activation, initialised by the caller's promise.
+        unsafe { (*self.0.get()).assume_init_mut() }
+    }
+
+    /// Puts the service in.
+    fn set(&self, _: &mut Activation, value: T) {
+        // SAFETY: exclusive by the activation.
+        unsafe { (*self.0.get()).write(value) };
+    }
+}
+
+/// The one object of an image; [`service!`](crate::service) implements it.
+///
+/// # Safety
+/// `slot` always returns the same slot, and nobody else has it.
+pub unsafe trait Object: 'static {
+    /// The service.
+    type Service: Service;
+    /// Where it lives.
+    fn slot() -> &'static Slot<Self::Service>;
+}
+
+/// Whether a method was entered to fail on purpose. A type, so that the methods of normal calls test nothing.
+pub trait Plan {
+    /// After the method's last instruction.
+    fn end();
+}
+
+/// A normal call.
+pub struct Normal;
+
+impl Plan for Normal {
+    #[inline(always)]
+    fn end() {}
+}
+
+/// A call that is to fail as the hook entry was told.
+#[cfg(target_os = "none")]
+pub struct Sabotaged;
+
+#[cfg(target_os = "none")]
+impl Plan for Sabotaged {
+    fn end() {
+        crate::sabotage::after_method();
+    }
+}
+
+impl Activation {
+    /// Runs a method and ends the activation. `None` from the body: an argument was no value of its type.
+    #[inline(always)]
+    pub fn method<O: Object, P: Plan, T: Reply, E: ServiceError>(
+        mut self,
+        body: impl FnOnce(&mut O::Service, &mut Session<<O::Service as Service>::State>) -> Option<Result<T, E>>,
+    ) -> ! {
+        let mut session = Session::of(&self);
+        // SAFETY: the kernel enters methods only in a constructed object.
+        let service = unsafe { O::slot().get(&mut self) };
+        let result = body(service, &mut session);
+        P::end();
+        let call = if session.flush_requested() { KernelCall::ReturnFlush } else { KernelCall::Return };
+        match result {
+            Some(Ok(value)) => {
+                let [r1, r2, r3, r4] = registers(value);
+                arch::leave(call, [used(0), r1, r2, r3, r4])
+            }
+            Some(Err(error)) => finish(call, error.code()),
+            None => finish(call, Error::BadArgument as u32),
+        }
+    }
+}
+
+/// Ends the activation with a code.
+fn finish(call: KernelCall, code: u32) -> ! {
+    arch::leave(call, [used(code), UNUSED, UNUSED, UNUSED, UNUSED])
+}
+
+/// Where the entry `__po_hook` goes on: r0-r5 as the kernel gave them, r6 = sabotage word, r7 = hook.
+#[allow(improper_ctypes_definitions)] // `Activation` has no size: no register, no stack
+#[allow(clippy::too_many_arguments)] // they are registers
+pub extern "C" fn hook<O: Object>(
+    mut activation: Activation,
+    r0: u32,
+    r1: u32,
+    r2: u32,
+    r3: u32,
+    r4: u32,
+    r5: u32,
+    r6: u32,
+    r7: u32,
+) -> ! {
+    let hook = match Hook::try_from(r7 & 0xff) {
+        Ok(hook) => hook,
+        Err(error) => finish(KernelCall::Return, error as u32),
+    };
+    if hook == Hook::Construct {
+        construct::<O>(&mut activation, [r0, r1, r2, r3]);
+        finish(KernelCall::Return, 0);
+    }
+    if hook == Hook::Sabotaged {
+        sabotaged([r0, r1, r2, r3, r4, r5, r6, r7]);
+    }
+    let mut session = Session::<<O::Service as Service>::State>::of(&activation);
+    // SAFETY: the kernel enters hooks of sessions only in a constructed object.
+    let service = unsafe { O::slot().get(&mut activation) };
+    let result = match hook {
+        Hook::Open => {
+            session.begin();
+            service.open(&mut session)
+        }
+        Hook::Reload if !session.is_intact() => Err(Error::SessionLost),
+        Hook::Reload => service.reload(&mut session),
+        Hook::Flush => service.flush(&mut session),
+        Hook::Close => {
+            service.close(&mut session);
+            Ok(())
+        }
+        Hook::Construct | Hook::Sabotaged => Ok(()),
+    };
+    finish(KernelCall::Return, result.map_or_else(|error| error as u32, |()| 0));
+}
+
+/// Builds the object.
+fn construct<O: Object>(activation: &mut Activation, [cause, heap, common, argument]: [u32; 4]) {
+    crate::heap::start(activation, heap);
+    let cause = if cause == Cause::Boot as u32 { Cause::Boot } else { Cause::Recovery };
+    let mut construct = Construct { cause, heap, argument, common: common_region(activation, common) };
+    O::slot().set(activation, O::Service::new(&mut construct));
+}
+
+/// The common region.
+#[cfg(target_os = "none")]
+fn common_region(_: &mut Activation, len: u32) -> &'static mut [u8] {
+    let base = core::ptr::with_exposed_provenance_mut::<u8>(abi::layout::COMMON_BASE as usize);
+    // SAFETY: the kernel maps so many bytes there, for this object alone. It is handed out once for each time the
+    // object is built, and no value of the object outlives that.
+    unsafe { core::slice::from_raw_parts_mut(base, len as usize) }
+}
+
+/// On the host no hook runs.
+#[cfg(not(target_os = "none"))]
+fn common_region(_: &mut Activation, _len: u32) -> &'static mut [u8] {
+    &mut []
+}
+
+/// Enters the method of the call through the second table, whose methods fail as asked.
+#[cfg(target_os = "none")]
+fn sabotaged([r0, r1, r2, r3, r4, r5, r6, r7]: [u32; 8]) -> ! {
+    unsafe extern "C" {
+        /// Written by `#[interface]` beside `__po_call`: takes r4, r5 and r7 from the stack.
+        fn __po_sabotaged(r0: u32, r1: u32, r2: u32, r3: u32, r4: u32, r5: u32, r6: u32, r7: u32) -> !;
+    }
+    crate::sabotage::before_method(r6);
+    // SAFETY: the kernel checked the method's number; this activation is over but for that method.
+    unsafe { __po_sabotaged(r0, r1, r2, r3, r4, r5, r6, r7) }
+}
+
+/// On the host no hook runs.
+#[cfg(not(target_os = "none"))]
+fn sabotaged(_: [u32; 8]) -> ! {
+    finish(KernelCall::Return, Error::NoSuchCall as u32)
+}

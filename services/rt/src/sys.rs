@@ -1,0 +1,196 @@
+//! Kernel calls, one function each. Which of them a service or program may use is in its manifest (`calls`).
+
+use abi::call::{name_words, pack_name};
+use abi::info::{FailureInfo, MemoryInfo, ObjectInfo, ProcessInfo, Topic};
+use abi::{Error, Handle, KernelCall, Sabotage};
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::arch::{self, Register, UNUSED, used};
+
+/// A kernel call without own memory among its arguments.
+#[inline(always)]
+fn call(call: KernelCall, args: [Register; 6]) -> Result<[u32; 4], Error> {
+    // SAFETY: the callers below pass numbers only, each as the call's description in `abi` has it.
+    let [code, r1, r2, r3, r4] = unsafe { arch::kernel_call(call, args) };
+    result(code)?;
+    Ok([r1, r2, r3, r4])
+}
+
+/// What r0 says.
+#[inline(always)]
+fn result(code: u32) -> Result<(), Error> {
+    if code == 0 {
+        return Ok(());
+    }
+    // No kernel call returns a code that `Error` does not have; a call number that an older kernel does not know
+    // would be the nearest explanation.
+    Err(Error::from_code(code).unwrap_or(Error::NoSuchCall))
+}
+
+/// The arguments that name a service or program. A name that does not fit names nothing.
+fn name(name: &str, r4: Register) -> Result<[Register; 6], Error> {
+    if name.len() > 16 {
+        return Err(Error::NotFound);
+    }
+    let [r0, r1, r2, r3] = name_words(&pack_name(name));
+    Ok([used(r0), used(r1), used(r2), used(r3), r4, UNUSED])
+}
+
+/// The cheapest kernel call.
+///
+/// # Errors
+/// None; the signature is that of every call.
+#[inline(always)]
+pub fn null() -> Result<(), Error> {
+    call(KernelCall::Null, [UNUSED; 6]).map(|_| ())
+}
+
+/// Gives the rest of the time slice away. Programs only.
+///
+/// # Errors
+/// [`Error::NotPermitted`] in a service.
+pub fn yield_now() -> Result<(), Error> {
+    call(KernelCall::Yield, [UNUSED; 6]).map(|_| ())
+}
+
+/// Opens a session with a service. Typed clients (`TallyClient::bind`) are made of this.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::NotPermitted`], [`Error::Exhausted`], [`Error::Blamed`], [`Error::Stopped`], or what
+/// the service's `open` returned.
+pub fn bind(service: &str) -> Result<Handle, Error> {
+    let [index, generation, ..] = call(KernelCall::Bind, name(service, UNUSED)?)?;
+    Ok(Handle { index, generation })
+}
+
+/// Closes a session.
+///
+/// # Errors
+/// [`Error::BadHandle`], [`Error::StaleHandle`].
+pub fn unbind(handle: Handle) -> Result<(), Error> {
+    call(KernelCall::Unbind, [used(handle.index), used(handle.generation), UNUSED, UNUSED, UNUSED, UNUSED]).map(|_| ())
+}
+
+/// Starts a program with an argument; returns the process number.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::NotPermitted`], [`Error::Exhausted`].
+pub fn spawn(program: &str, argument: u32) -> Result<u32, Error> {
+    let [process, ..] = call(KernelCall::Spawn, name(program, used(argument))?)?;
+    Ok(process)
+}
+
+/// Waits for the end of a child; returns its status.
+///
+/// # Errors
+/// [`Error::NoSuchProcess`].
+pub fn wait(process: u32) -> Result<u32, Error> {
+    let [status, ..] = call(KernelCall::Wait, [used(process), UNUSED, UNUSED, UNUSED, UNUSED, UNUSED])?;
+    Ok(status)
+}
+
+/// Ends a child.
+///
+/// # Errors
+/// [`Error::NoSuchProcess`].
+pub fn kill(process: u32) -> Result<(), Error> {
+    call(KernelCall::Kill, [used(process), UNUSED, UNUSED, UNUSED, UNUSED, UNUSED]).map(|_| ())
+}
+
+/// Leaves the processor for some ticks of a millisecond. Programs only; right `pause`.
+///
+/// # Errors
+/// [`Error::NotPermitted`].
+pub fn pause(ticks: u32) -> Result<(), Error> {
+    call(KernelCall::Pause, [used(ticks), UNUSED, UNUSED, UNUSED, UNUSED, UNUSED]).map(|_| ())
+}
+
+/// Microseconds since boot. Right `time`.
+///
+/// # Errors
+/// [`Error::NotPermitted`].
+pub fn time_us() -> Result<u64, Error> {
+    let [low, high, ..] = call(KernelCall::Time, [UNUSED; 6])?;
+    Ok(u64::from(high) << 32 | u64::from(low))
+}
+
+/// A record that [`info`] can read.
+pub trait Record: FromBytes + IntoBytes {
+    /// The topic under which the kernel has it.
+    const TOPIC: Topic;
+}
+
+impl Record for ObjectInfo {
+    const TOPIC: Topic = Topic::Object;
+}
+impl Record for ProcessInfo {
+    const TOPIC: Topic = Topic::Process;
+}
+impl Record for MemoryInfo {
+    const TOPIC: Topic = Topic::Memory;
+}
+impl Record for FailureInfo {
+    const TOPIC: Topic = Topic::Failure;
+}
+
+/// Reads a record about the system. Right `info`.
+///
+/// # Errors
+/// [`Error::NotFound`] behind the last record, [`Error::NotPermitted`].
+pub fn info<T: Record>(index: u32) -> Result<T, Error> {
+    let mut record = T::new_zeroed();
+    let bytes = record.as_mut_bytes();
+    // SAFETY: r2 and r3 are a buffer of this function, borrowed mutably; any bytes are a `T`.
+    let [code, ..] = unsafe {
+        arch::kernel_call(
+            KernelCall::Info,
+            [
+                used(T::TOPIC as u32),
+                used(index),
+                used(bytes.as_mut_ptr().expose_provenance() as u32),
+                used(bytes.len() as u32),
+                UNUSED,
+                UNUSED,
+            ],
+        )
+    };
+    result(code)?;
+    Ok(record)
+}
+
+/// Makes a service fail in this way at its next call. Right `sabotage`.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::NotPermitted`].
+pub fn sabotage(service: &str, how: Sabotage) -> Result<(), Error> {
+    call(KernelCall::Sabotage, name(service, used(how.word()))?).map(|_| ())
+}
+
+/// Ends the system with a status of 0 to 255. Right `shutdown`; returns only where that is missing.
+///
+/// # Errors
+/// [`Error::NotPermitted`].
+pub fn shutdown(status: u8) -> Result<(), Error> {
+    call(KernelCall::Shutdown, [used(status.into()), UNUSED, UNUSED, UNUSED, UNUSED, UNUSED]).map(|_| ())
+}
+
+/// Writes to the kernel's log; the first 256 bytes of the text, cut at a character. Right `log`.
+///
+/// # Errors
+/// [`Error::NotPermitted`].
+pub fn log(text: &str) -> Result<(), Error> {
+    let text = &text[..text.floor_char_boundary(256)];
+    // SAFETY: r0 and r1 are a range that is borrowed for the length of the call, and read only.
+    let [code, ..] = unsafe {
+        arch::kernel_call(
+            KernelCall::Log,
+            [used(text.as_ptr().expose_provenance() as u32), used(text.len() as u32), UNUSED, UNUSED, UNUSED, UNUSED],
+        )
+    };
+    result(code)
+}
+
+/// Ends the program.
+pub fn exit(status: u32) -> ! {
+    arch::leave(KernelCall::Exit, [used(status), UNUSED, UNUSED, UNUSED, UNUSED])
+}
