@@ -60,7 +60,12 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     ///
     /// # Errors
     /// See [`BeginError`]. Nothing is open then.
-    pub fn begin(&mut self, b: BindingId, request: Option<RequestId>, platform: &mut impl Platform) -> Result<Begin, BeginError> {
+    pub fn begin(
+        &mut self,
+        b: BindingId,
+        request: Option<RequestId>,
+        platform: &mut impl Platform,
+    ) -> Result<Begin, BeginError> {
         let binding = &self.bindings[b.index()];
         let Some(server) = binding.server.filter(|_| !matches!(binding.state, State::Lost | State::Ending)) else {
             return Err(BeginError::Lost);
@@ -115,7 +120,13 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     ///
     /// # Errors
     /// [`Pool::Undo`]: the server's reserve is used up; a failure of the activation.
-    pub fn write_fault(&mut self, server: ServerId, kind: RegionKind, page: usize, platform: &mut impl Platform) -> Result<Fault, Pool> {
+    pub fn write_fault(
+        &mut self,
+        server: ServerId,
+        kind: RegionKind,
+        page: usize,
+        platform: &mut impl Platform,
+    ) -> Result<Fault, Pool> {
         let state = &self.servers[server.index()];
         let (region, pages, bound) = match (kind, state.open) {
             (RegionKind::Common, _) if state.active => {

@@ -17,7 +17,12 @@ pub struct Verified {
 impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, B, U, R> {
     /// Verifies the next page of a server with checksums: its common region, then its sessions. `after` is what was
     /// verified before. `None` at the end, while an activation runs, and for servers without checksums.
-    pub fn verify_next(&mut self, server: ServerId, after: Option<Verified>, platform: &impl Platform) -> Option<Verified> {
+    pub fn verify_next(
+        &mut self,
+        server: ServerId,
+        after: Option<Verified>,
+        platform: &impl Platform,
+    ) -> Option<Verified> {
         let state = &self.servers[server.index()];
         let common = usize::from(state.config.common_pages);
         if state.active || !state.config.integrity {

@@ -6,7 +6,7 @@ use abi::{Error, Handle};
 
 use crate::request::Request;
 use crate::server::{SUMS, Server};
-use crate::undo::Undo;
+use crate::undo::{Fate, Undo};
 use crate::{Access, Binding, BindingId, MAX_COMMON_PAGES, Platform, Region, ServerConfig, ServerId, State, UndoId};
 
 /// What [`Manager::revoke`] did.
@@ -68,7 +68,12 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     ///
     /// # Errors
     /// The pool that is used up; the server is then not registered.
-    pub fn register(&mut self, server: ServerId, config: &ServerConfig, platform: &mut impl Platform) -> Result<(), Pool> {
+    pub fn register(
+        &mut self,
+        server: ServerId,
+        config: &ServerConfig,
+        platform: &mut impl Platform,
+    ) -> Result<(), Pool> {
         let promised = self.undo_promised + usize::from(config.undo_pages);
         if promised > U {
             return Err(Pool::Undo);
@@ -200,13 +205,11 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     /// The `open` hook has finished: the session takes calls. What the hook left is the session's first state, which
     /// no undo goes behind.
     pub fn opened(&mut self, b: BindingId, platform: &mut impl Platform) {
-        self.bindings[b.index()].state = State::Active;
-        self.bindings[b.index()].first_taken = false;
-        if let Some(server) = self.bindings[b.index()].server {
-            self.close_pages(server, Region::Ssr(b), crate::undo::Fate::Commit, platform);
-            self.settle_bound(b, platform);
+        if self.bindings[b.index()].state == State::Opening {
+            self.bindings[b.index()].state = State::Active;
+            self.end_ssr(b, Fate::Commit, platform);
+            self.refresh(b);
         }
-        self.refresh(b);
     }
 
     /// What the client calls the binding by.

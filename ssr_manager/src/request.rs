@@ -71,27 +71,38 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
             let binding = &mut self.bindings[b.index()];
             binding.needs_reload = binding.in_session();
             binding.flush = false;
-            if core::mem::take(&mut binding.first_taken) {
+            if binding.first_taken {
                 binding.used = binding.first_used;
                 if binding.pages == 1 {
                     restore(Page(binding.ssr), binding.first, binding.used as usize, platform);
                     self.seal(Region::Ssr(b), 0, platform);
                 }
             }
-            self.end_undo(b, Fate::Undo, platform);
+            self.end_ssr(b, Fate::Undo, platform);
+            self.end_common(b, Fate::Undo, platform);
             self.unretain(b, platform);
         }
     }
 
-    pub(crate) fn commit_binding(&mut self, b: BindingId, platform: &mut impl Platform) {
-        self.bindings[b.index()].first_taken = false;
-        self.end_undo(b, Fate::Commit, platform);
+    fn commit_binding(&mut self, b: BindingId, platform: &mut impl Platform) {
+        self.end_ssr(b, Fate::Commit, platform);
+        self.end_common(b, Fate::Commit, platform);
     }
 
-    fn end_undo(&mut self, b: BindingId, fate: Fate, platform: &mut impl Platform) {
+    /// Ends the changes to an SSR that a request could undo.
+    pub(crate) fn end_ssr(&mut self, b: BindingId, fate: Fate, platform: &mut impl Platform) {
         if let Some(server) = self.bindings[b.index()].server {
+            self.bindings[b.index()].first_taken = false;
             self.close_pages(server, Region::Ssr(b), fate, platform);
             self.settle_bound(b, platform);
+        }
+    }
+
+    /// The same for the common region of a serial server. That of any other server is committed by each call, and by
+    /// now another request may be using it.
+    fn end_common(&mut self, b: BindingId, fate: Fate, platform: &mut impl Platform) {
+        let server = self.bindings[b.index()].server;
+        if let Some(server) = server.filter(|server| self.servers[server.index()].holder().is_some()) {
             self.close_pages(server, Region::Common(server), fate, platform);
         }
     }

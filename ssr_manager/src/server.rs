@@ -29,14 +29,8 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
-    pub(crate) const NONE: ServerConfig = ServerConfig {
-        ssr_pages: 0,
-        undo_pages: 0,
-        common_pages: 0,
-        max_bindings: 0,
-        serial: false,
-        integrity: false,
-    };
+    pub(crate) const NONE: ServerConfig =
+        ServerConfig { ssr_pages: 0, undo_pages: 0, common_pages: 0, max_bindings: 0, serial: false, integrity: false };
 }
 
 pub(crate) struct Server {

@@ -94,10 +94,19 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     }
 
     /// Keeps a pre-image of a page that is read-only and makes it writable.
-    pub(crate) fn open_page(&mut self, server: ServerId, region: Region, page: usize, platform: &mut impl Platform) -> Result<(), Pool> {
+    pub(crate) fn open_page(
+        &mut self,
+        server: ServerId,
+        region: Region,
+        page: usize,
+        platform: &mut impl Platform,
+    ) -> Result<(), Pool> {
         let id = match self.find_undo(region, page) {
             Some(id) => id,
-            None => self.undo_free.or((self.undo_fresh < U).then(|| UndoId::new(self.undo_fresh as u16))).ok_or(Pool::Undo)?,
+            None => self
+                .undo_free
+                .or((self.undo_fresh < U).then(|| UndoId::new(self.undo_fresh as u16)))
+                .ok_or(Pool::Undo)?,
         };
         let frame = self.take_reserve(server, platform)?;
         platform.copy(frame, platform.page(region, page), PAGE_SIZE);
