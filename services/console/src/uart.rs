@@ -1,0 +1,89 @@
+//! PL011 (Arm DDI 0183): the registers that polling needs.
+
+use rt::abi::layout::MMIO_BASE;
+use tock_registers::interfaces::{ReadWriteable, Readable, Writeable};
+use tock_registers::registers::{ReadOnly, ReadWrite};
+use tock_registers::{register_bitfields, register_structs};
+
+register_bitfields! {
+    u32,
+    /// UARTDR, 3.3.1.
+    Data [
+        DATA OFFSET(0) NUMBITS(8) []
+    ],
+    /// UARTFR, 3.3.3.
+    Flags [
+        /// Receive FIFO empty.
+        RXFE OFFSET(4) NUMBITS(1) [],
+        /// Transmit FIFO full.
+        TXFF OFFSET(5) NUMBITS(1) []
+    ],
+    /// UARTLCR_H, 3.3.7.
+    LineControl [
+        /// FIFOs on.
+        FEN OFFSET(4) NUMBITS(1) [],
+        /// Word length.
+        WLEN OFFSET(5) NUMBITS(2) [Eight = 3]
+    ],
+    /// UARTCR, 3.3.8.
+    Control [
+        UARTEN OFFSET(0) NUMBITS(1) [],
+        TXE OFFSET(8) NUMBITS(1) [],
+        RXE OFFSET(9) NUMBITS(1) []
+    ]
+}
+
+register_structs! {
+    Registers {
+        (0x000 => data: ReadWrite<u32, Data::Register>),
+        (0x004 => _status),
+        (0x018 => flags: ReadOnly<u32, Flags::Register>),
+        (0x01c => _baud),
+        (0x02c => line_control: ReadWrite<u32, LineControl::Register>),
+        (0x030 => control: ReadWrite<u32, Control::Register>),
+        (0x034 => @END),
+    }
+}
+
+/// Where characters go and come from.
+pub trait Port {
+    /// Takes hold of the device.
+    fn take() -> Self;
+    /// Sends a byte. May wait for as long as the budget lasts.
+    fn put(&self, byte: u8);
+    /// A byte received, if there is one.
+    fn get(&self) -> Option<u8>;
+}
+
+/// The UART.
+pub struct Uart {
+    registers: &'static Registers,
+}
+
+impl Port for Uart {
+    /// The UART of the manifest, switched on. One that is on already is left alone: changing its line control would
+    /// empty its FIFOs. The baud rate is the boot loader's.
+    #[allow(unsafe_code)]
+    fn take() -> Self {
+        // SAFETY: the manifest's first device range, which the kernel maps there for this object alone; registers are
+        // cells, so that a shared reference is all that is ever needed.
+        let registers = unsafe { &*core::ptr::with_exposed_provenance::<Registers>(MMIO_BASE as usize) };
+        if !registers.line_control.is_set(LineControl::FEN) {
+            registers.line_control.write(LineControl::FEN::SET + LineControl::WLEN::Eight);
+        }
+        registers.control.modify(Control::UARTEN::SET + Control::TXE::SET + Control::RXE::SET);
+        Uart { registers }
+    }
+
+    /// Waits while the FIFO is full: a line that does not move ends in the budget of the flush.
+    fn put(&self, byte: u8) {
+        while self.registers.flags.is_set(Flags::TXFF) {
+            core::hint::spin_loop();
+        }
+        self.registers.data.write(Data::DATA.val(byte.into()));
+    }
+
+    fn get(&self) -> Option<u8> {
+        (!self.registers.flags.is_set(Flags::RXFE)).then(|| self.registers.data.read(Data::DATA) as u8)
+    }
+}
