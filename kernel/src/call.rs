@@ -22,6 +22,15 @@ pub enum Step {
     Done(u32),
 }
 
+/// The ranges that a call lends, for reading and for writing, as its registers say.
+pub fn lent_by(registers: &[u32; 15]) -> (Lent, Lent) {
+    let lent = |flag, at: usize| match registers[7] & flag {
+        0 => Lent::default(),
+        _ => Lent { address: registers[at], length: registers[at + 1] },
+    };
+    (lent(LEND_READ, 2), lent(LEND_WRITE, 4))
+}
+
 impl Kernel {
     /// Takes the kernel work of a thread one step further.
     pub fn do_pending(&mut self, thread: usize) {
@@ -76,8 +85,7 @@ impl Kernel {
             Session::Lost => return Err(Error::SessionLost),
             _ => return Err(Error::StaleHandle),
         }
-        let read = Lent { address: registers[2], length: if word & LEND_READ != 0 { registers[3] } else { 0 } };
-        let write = Lent { address: registers[4], length: if word & LEND_WRITE != 0 { registers[5] } else { 0 } };
+        let (read, write) = lent_by(&registers);
         self.check_lent(thread, read, write)?;
         if !self.acquire(thread, server)? {
             return Ok(Step::Going);
@@ -213,6 +221,9 @@ impl Kernel {
         let request = request_id(thread);
         let mut servers = 0u64;
         let mut next = self.ssr.retained(request, None);
+        if next.is_none() {
+            return;
+        }
         while let Some(binding) = next {
             servers |= 1 << self.server_of(binding);
             next = self.ssr.retained(request, Some(binding));
@@ -445,7 +456,11 @@ impl Kernel {
                 self.end_activation(thread, server);
             }
             (Kind::Reload, Some(binding)) => {
-                self.ssr.reloaded(binding);
+                if frame.registers[0] == 0 {
+                    self.ssr.reloaded(binding);
+                } else {
+                    self.lose_session(server, binding);
+                }
                 if thread == server {
                     return self.object_went_on(thread);
                 }

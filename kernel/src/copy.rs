@@ -4,10 +4,11 @@
 //! between frames, so that a wild pointer is an error of its owner and can be nothing else.
 
 use abi::layout::PAGE;
-use abi::{Error, FailureKind};
+use abi::{Error, FailureKind, KernelCall};
 
+use crate::call::lent_by;
 use crate::kernel::Kernel;
-use crate::thread::Lent;
+use crate::thread::{Kind, Lent};
 
 impl Kernel {
     /// Table of the view of a thread's context at `depth`.
@@ -47,6 +48,42 @@ impl Kernel {
                 Err(kind) => Err(CopyError::Failure(kind, address)),
             },
         }
+    }
+
+    /// `CopyIn` and `CopyOut` where nothing is unusual: no page to open, no view to renew. `false`: nothing was done.
+    pub fn copy_now(&mut self, thread: usize, depth: usize) -> bool {
+        let call = self.threads[thread].frame(depth).registers[7];
+        let out = call == KernelCall::CopyOut as u32;
+        if depth == 0 || !(out || call == KernelCall::CopyIn as u32) {
+            return false;
+        }
+        let (frame, caller) = (self.threads[thread].frame(depth), self.threads[thread].frame(depth - 1));
+        let [offset, own, length, ..] = frame.registers;
+        let (read, write) = match frame.kind {
+            Kind::Fast => lent_by(&caller.registers),
+            _ => (frame.lent_read, frame.lent_write),
+        };
+        let Lent { address, length: lent } = if out { write } else { read };
+        let inside = offset.checked_add(length).is_some_and(|end| end <= lent);
+        if !inside || own.checked_add(length).is_none() || caller.contextidr == 0 || frame.contextidr == 0 {
+            return false;
+        }
+        let (own, theirs) = ((frame.ttbr0, own), (caller.ttbr0, address + offset));
+        let (to, from) = if out { (theirs, own) } else { (own, theirs) };
+        let mut done = 0;
+        while done < length {
+            let (target, source) = (to.1 + done, from.1 + done);
+            let bytes = (PAGE - (target & (PAGE - 1))).min(PAGE - (source & (PAGE - 1))).min(length - done);
+            let (Some((source, _)), Some((target, true))) =
+                (self.machine.translate(from.0, source), self.machine.translate(to.0, target))
+            else {
+                return false;
+            };
+            self.machine.frames.copy(target, source, bytes as usize);
+            done += bytes;
+        }
+        self.threads[thread].frame_mut(depth).registers[0] = 0;
+        true
     }
 
     /// `CopyIn` (`out` = false) and `CopyOut` of the running activation: between its own memory and what its caller lent.

@@ -70,6 +70,8 @@ pub enum Work {
 pub struct Domain {
     /// For the fast path.
     pub hot: Hot,
+    /// Start and length of stack, heap and data: memory that is always mapped, for reading and writing.
+    pub own: [[u32; 2]; 3],
     /// What it is.
     pub role: Role,
     /// Number of its entry in the boot image.
@@ -124,6 +126,7 @@ impl Domain {
     /// A free slot.
     pub const NONE: Domain = Domain {
         hot: Hot { lock: UNUSUAL, methods: 0, budget: 0, fast: Kind::Fast, entry: [0; 2], context: [0; 8] },
+        own: [[0; 2]; 3],
         role: Role::None,
         entry: 0,
         contextidr: 0,
@@ -161,6 +164,11 @@ impl Domain {
                 entry: [entry.entry_call, USER_MODE],
                 context: [0, 0, 0, 0, 0, 0, layout::STACK_TOP, 0],
             },
+            own: [
+                [layout::STACK_TOP - entry.stack, entry.stack],
+                [layout::HEAP_BASE, entry.heap],
+                [entry.data.address, entry.data.memory_size],
+            ],
             role,
             entry: index,
             argument,

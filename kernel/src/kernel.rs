@@ -7,10 +7,11 @@ use crate::arch::cpu;
 use crate::arch::entry::Entry;
 use crate::arch::mmu;
 use crate::board;
+use crate::call::lent_by;
 use crate::domain::{DOMAINS, Domain, OBJECTS, Role};
 use crate::machine::Machine;
 use crate::ssr::{MAX_BINDINGS, Ssr};
-use crate::thread::{Kind, Lent, Pending, Scheduler, State, Thread};
+use crate::thread::{Kind, Pending, Scheduler, State, Thread};
 use ssr_manager::{BindingId, RequestId, ServerId};
 
 /// Failures that the kernel remembers.
@@ -103,6 +104,9 @@ impl Kernel {
     pub fn enter(&mut self, entry: Entry, frame: u32) -> u32 {
         let thread = self.current;
         let depth = self.threads[thread].depth_of(frame);
+        if entry == Entry::Call && self.copy_now(thread, depth) {
+            return frame;
+        }
         if depth != self.threads[thread].depth {
             self.adopt(thread, depth);
         }
@@ -124,9 +128,10 @@ impl Kernel {
         self.threads[thread].set_pending(Pending::Call);
         self.threads[thread].depth = depth;
         self.threads[thread].set_pending(Pending::None);
+        let (read, write) = lent_by(&self.threads[thread].frame(depth - 1).registers);
         let frame = self.threads[thread].top_mut();
         frame.kind = Kind::Method;
-        (frame.lent_read, frame.lent_write) = (Lent::default(), Lent::default());
+        (frame.lent_read, frame.lent_write) = (read, write);
         (frame.attempts, frame.failed_at, frame.mark) = (0, 0, 0);
         let (address, server) = (frame.binding, self.domain_of(thread));
         self.domains[server].hot.lock |= crate::domain::UNUSUAL;
@@ -146,14 +151,15 @@ impl Kernel {
                 continue;
             };
             self.current = thread;
+            let depth = self.threads[thread].depth;
             if self.threads[thread].pending() != Pending::None {
                 self.do_pending(thread);
-            } else if let Some(status) = self.threads[thread].doomed
-                && self.threads[thread].depth == 0
-            {
-                self.end_process(thread, status);
-            } else if thread < OBJECTS && self.threads[thread].depth == 0 {
+            } else if depth > 0 {
+                return self.resume(thread);
+            } else if thread < OBJECTS {
                 self.object_step(thread);
+            } else if let Some(status) = self.threads[thread].doomed {
+                self.end_process(thread, status);
             } else {
                 return self.resume(thread);
             }

@@ -129,11 +129,12 @@ impl Machine {
         Some(table + (address >> 12 & 0xff) * 4)
     }
 
-    /// Where a user address of a view lies in memory, and whether user mode may write there.
+    /// Where a user address of a view lies in memory, and whether user mode may write there. `None` for what is
+    /// not mapped, and for devices: the kernel copies from and to memory only.
     pub fn translate(&self, view: u32, address: u32) -> Option<(u32, bool)> {
         let entry = self.frames.word(self.entry_of(view, address)?);
         let (frame, write) = mmu::decode_page(entry)?;
-        Some((frame | address & (PAGE - 1), write))
+        self.frames.contains(frame).then_some((frame | address & (PAGE - 1), write))
     }
 
     /// Gives a domain its own view, empty.
@@ -170,6 +171,28 @@ impl Machine {
         let bytes = part(bytes, page);
         self.frames.fill(frame, bytes);
         self.frames.zero(frame, bytes.len());
+    }
+
+    /// Fills mapped pages of a domain again, from `start` on: with page `page` of `bytes` and those that follow.
+    pub fn refill(&mut self, domain: usize, start: u32, bytes: &[u8], pages: core::ops::Range<u32>) {
+        let view = self.views[domain];
+        let mut entry = 0;
+        for page in pages {
+            let address = start + page * PAGE;
+            if entry == 0 || address.is_multiple_of(1 << 20) {
+                let Some(first) = self.entry_of(view, address) else { return };
+                entry = first;
+            }
+            let frame = self.frames.word(entry) & !(PAGE - 1);
+            if (page as usize) < bytes.len() / PAGE as usize {
+                self.frames.fill(frame, part(bytes, page));
+            } else if page * PAGE < bytes.len() as u32 {
+                self.fill_page(frame, bytes, page);
+            } else {
+                self.frames.zero(frame, 0);
+            }
+            entry += 4;
+        }
     }
 
     /// Whether a frame holds page `page` of `bytes`.

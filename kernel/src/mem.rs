@@ -7,6 +7,8 @@
 use abi::image::Fletcher;
 use abi::layout::PAGE;
 
+use crate::arch::mmu;
+
 /// Bytes of a page as a `usize`.
 const PAGE_BYTES: usize = PAGE as usize;
 
@@ -76,6 +78,11 @@ impl Frames {
         self.free += 1;
     }
 
+    /// Whether a frame belongs to the pool: device pages do not.
+    pub fn contains(&self, frame: u32) -> bool {
+        frame >= self.start && frame < self.end
+    }
+
     fn check(&self, address: u32, length: usize) -> *mut u8 {
         let end = (address as usize).checked_add(length);
         assert!(
@@ -102,11 +109,16 @@ impl Frames {
     /// Zeroes a frame from an offset to its end.
     pub fn zero(&mut self, frame: u32, from: usize) {
         let at = self.check(frame + from as u32, PAGE_BYTES - from);
-        // SAFETY: as for `word`.
-        unsafe { core::ptr::write_bytes(at, 0, PAGE_BYTES - from) }
+        // SAFETY: as for `word`; a frame is aligned as the page functions want it.
+        unsafe {
+            match from {
+                0 => mmu::zero_page(at),
+                _ => core::ptr::write_bytes(at, 0, PAGE_BYTES - from),
+            }
+        }
     }
 
-    /// Copies bytes within the pool. The ranges may overlap.
+    /// Copies bytes within the pool. The ranges may overlap: a lent range can lie in a page of the copying side.
     pub fn copy(&mut self, to: u32, from: u32, length: usize) {
         let (to, from) = (self.check(to, length), self.check(from, length));
         // SAFETY: both in the pool (checked).
@@ -116,6 +128,9 @@ impl Frames {
     /// Fills from a slice (of the boot image).
     pub fn fill(&mut self, to: u32, bytes: &[u8]) {
         let to = self.check(to, bytes.len());
+        if bytes.is_empty() {
+            return;
+        }
         // SAFETY: the target is in the pool (checked), so `bytes` cannot overlap it.
         unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) }
     }

@@ -17,7 +17,7 @@ use crate::kernel::{FAILURES, Kernel, request_id, server_id};
 use crate::thread::{Kind, MAX_DEPTH, Pending, State};
 
 /// Pages copied or zeroed between two looks at the interrupt controller.
-const PAGES_A_STEP: u32 = 8;
+const PAGES_A_STEP: u32 = 16;
 /// Failures of one request before it ends with an error, whatever their places.
 const MAX_ATTEMPTS: u32 = 3;
 /// Failures of a hook before its session, or its object, is given up.
@@ -197,7 +197,8 @@ impl Kernel {
         }
     }
 
-    fn lose_session(&mut self, server: usize, binding: BindingId) {
+    /// The state of a session cannot be kept.
+    pub fn lose_session(&mut self, server: usize, binding: BindingId) {
         self.ssr.lose(binding);
         self.domains[server].lost_sessions += 1;
         self.report(server, "gives up a session whose state cannot be reloaded");
@@ -255,30 +256,19 @@ impl Kernel {
                 self.domains[object].work = if next < text + constants { Work::Verify(next) } else { Work::Data(0) };
             }
             Work::Data(page) => {
-                let (total, bytes) = (pages(entry.data.memory_size), image.segment(&entry.data));
-                for page in page..(page + PAGES_A_STEP).min(total) {
-                    self.refill(object, entry.data.address + page * PAGE, bytes, page);
-                }
-                let next = page + PAGES_A_STEP;
+                let (total, next) = (pages(entry.data.memory_size), page + PAGES_A_STEP);
+                let bytes = image.segment(&entry.data);
+                self.machine.refill(object, entry.data.address, bytes, page..next.min(total));
                 self.domains[object].work = if next < total { Work::Data(next) } else { Work::Heap(0) };
             }
             Work::Heap(page) => {
-                let total = pages(entry.heap);
-                for page in page..(page + PAGES_A_STEP).min(total) {
-                    self.refill(object, layout::HEAP_BASE + page * PAGE, &[], 0);
-                }
-                let next = page + PAGES_A_STEP;
+                let (total, next) = (pages(entry.heap), page + PAGES_A_STEP);
+                self.machine.refill(object, layout::HEAP_BASE, &[], page..next.min(total));
                 self.domains[object].work = if next < total { Work::Heap(next) } else { Work::Construct };
             }
             Work::Construct => self.construct(object),
             Work::Sessions(after) => self.reload_next(object, after),
             Work::Idle => self.close_next(object),
-        }
-    }
-
-    fn refill(&mut self, object: usize, address: u32, bytes: &[u8], page: u32) {
-        if let Some((frame, _)) = self.machine.translate(self.machine.views[object], address) {
-            self.machine.fill_page(frame, bytes, page);
         }
     }
 

@@ -80,10 +80,11 @@ svc_entry:
     bne     svc_saved
     ldr     r6, [r10, #{methods}]
     ldr     r9, [r10, #{lock}]
-    cmp     r6, r7, lsr #8
-    bls     svc_saved
     cmp     r9, #0
     bne     svc_saved
+    cmp     r6, r7, lsr #8
+    bls     lent_call
+call_go:
     @ From here the call happens. sp moves to the rest position of the new activation.
     sub     sp, sp, #({frame} - {registers} + 60)
     str     sp, [r10, #{lock}]
@@ -113,6 +114,34 @@ svc_entry:
     add     lr, r10, #{context}
     ldm     lr, {{r6, r8-r14}}^           @ what the callee may not see is 0; sp = its stack
     rfedb   lr                            @ entry pc and cpsr lie just below the context
+
+    @ A call that lends one range: in the caller's stack, heap or data it needs no walk through page tables.
+    @ The range stays in the caller's saved registers. In: r6 = methods, r8 = caller, r10, r11, r12 as above.
+lent_call:
+    bic     lr, r7, #{lend_both}
+    cmp     r6, lr, lsr #8
+    bls     svc_saved
+    and     r6, r7, #{lend_both}
+    cmp     r6, #{lend_both}
+    beq     svc_saved
+    mov     r7, lr
+    cmp     r6, #{lend_read}
+    moveq   r6, r2
+    moveq   r9, r3
+    movne   r6, r4
+    movne   r9, r5
+    .irp    interval, 0, 8, 16
+    ldr     lr, [r8, #({own} + \interval)]
+    ldr     r11, [r8, #({own} + \interval + 4)]
+    sub     lr, r6, lr
+    cmp     lr, r11
+    sublo   lr, r11, lr                 @ room behind the address
+    cmplo   r9, lr
+    bls     1f
+    .endr
+    b       svc_saved
+1:  ldr     r11, [r12, #{used}]
+    b       call_go
 
 svc_other:
     cmp     r7, #1
@@ -228,6 +257,9 @@ kernel_fault:
     frame = const size_of::<Frame>(),
     f_view = const offset_of!(Frame, contextidr),
     f_budget = const offset_of!(Frame, budget),
+    own = const offset_of!(crate::domain::Domain, own),
+    lend_both = const abi::call::LEND_READ | abi::call::LEND_WRITE,
+    lend_read = const abi::call::LEND_READ,
     methods = const offset_of!(Hot, methods),
     lock = const offset_of!(Hot, lock),
     budget = const offset_of!(Hot, budget),

@@ -82,6 +82,43 @@ global_asm!(
     "arch_empty_view: .space 128",
 );
 
+global_asm!(
+    ".section .text.pages, \"ax\"",
+    ".arm",
+    // r0 = page. Clobbers r1-r3, r12.
+    ".global arch_zero_page",
+    "arch_zero_page:",
+    "push {{r4-r8, lr}}",
+    "add r12, r0, #4096",
+    "mov r1, #0",
+    "mov r2, #0",
+    "mov r3, #0",
+    "mov r4, #0",
+    "mov r5, #0",
+    "mov r6, #0",
+    "mov r7, #0",
+    "mov r8, #0",
+    "1:",
+    ".rept 8",
+    "stm r0!, {{r1-r8}}",
+    ".endr",
+    "cmp r0, r12",
+    "blo 1b",
+    "pop {{r4-r8, pc}}",
+);
+
+/// Zeroes a page: ten instructions for 256 bytes.
+///
+/// # Safety
+/// `page` is page aligned and valid for writes of 4096 bytes.
+pub unsafe fn zero_page(page: *mut u8) {
+    unsafe extern "C" {
+        fn arch_zero_page(page: *mut u8);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { arch_zero_page(page) }
+}
+
 /// A range of the kernel's own address space, in whole megabytes, mapped where it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Range {
@@ -103,8 +140,9 @@ pub fn init(ram: Range, devices: &[Range], image: Range) {
         static __rodata_start: u8;
         static __rodata_end: u8;
     }
+    let (table, pages) = (&raw mut arch_kernel_table, &raw mut arch_kernel_pages);
     // SAFETY: runs once, before anything else uses the tables, on the only thread there is.
-    let (table, pages) = unsafe { (&mut *&raw mut arch_kernel_table, &mut *&raw mut arch_kernel_pages) };
+    let (table, pages) = unsafe { (&mut *table, &mut *pages) };
     let privileged_write = 0b01 << 10;
     for address in (ram.start..ram.start + ram.length).step_by(1 << 20) {
         let in_image = address >= image.start && address - image.start < image.length;

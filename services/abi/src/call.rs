@@ -180,8 +180,8 @@ pub const fn name_words(name: &[u8; 16]) -> [u32; 4] {
 /// The packed name in four register words.
 pub fn name_from_words(words: [u32; 4]) -> [u8; 16] {
     let mut name = [0; 16];
-    for (chunk, word) in name.chunks_exact_mut(4).zip(words) {
-        chunk.copy_from_slice(&word.to_le_bytes());
+    for (chunk, word) in name.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+        *chunk = word.to_le_bytes();
     }
     name
 }

@@ -232,11 +232,10 @@ impl<'a> Image<'a> {
 /// Finds each single and double flipped bit and each burst of up to 32 bits in regions of up to 16 GiB;
 /// three instructions a word. Not a defence against an adversary.
 pub fn checksum(bytes: &[u8]) -> u64 {
-    let words = bytes.chunks_exact(4);
-    let rest = words.remainder();
+    let (words, rest) = bytes.as_chunks::<4>();
     let mut sum = Fletcher::new();
     for word in words {
-        sum.add(u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
+        sum.add(u32::from_le_bytes(*word));
     }
     if !rest.is_empty() {
         let mut last = [0; 4];
