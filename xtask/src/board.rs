@@ -1,0 +1,27 @@
+//! What the tool must know about a board.
+
+/// A board as an emulator offers it.
+pub struct Board {
+    /// Name, as in the paths of products.
+    pub name: &'static str,
+    /// QEMU's name of the machine.
+    pub machine: &'static str,
+    /// First physical address of memory.
+    pub memory_base: u32,
+    /// Bytes of memory.
+    pub memory_size: u32,
+    /// Where the emulator puts a flat binary and enters it.
+    pub load_address: u32,
+    /// Device registers that the kernel keeps to itself: start and end, and what they are.
+    pub reserved: &'static [(u32, u32, &'static str)],
+}
+
+/// QEMU's `virt` (its memory map is part of QEMU's documentation of the machine, `hw/arm/virt.c`).
+pub const VIRT: Board = Board {
+    name: "virt",
+    machine: "virt",
+    memory_base: 0x4000_0000,
+    memory_size: 128 << 20,
+    load_address: 0x4001_0000,
+    reserved: &[(0x0800_0000, 0x0802_0000, "interrupt controller")],
+};

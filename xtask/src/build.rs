@@ -1,0 +1,41 @@
+//! `cargo xtask build`: the image, without running it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use crate::artefact::{self, System};
+use crate::demo;
+use crate::disk;
+use crate::image::Start;
+use crate::run::FILE_SERVICE;
+use crate::workspace::Workspace;
+
+/// Builds the bootable image and says where it is.
+#[derive(Args)]
+pub struct Build {
+    /// Directory, or FAT16 or FAT32 image, whose files go to the RAM disk (default: a sample set)
+    #[arg(long, value_name = "DIR|IMAGE")]
+    disk: Option<PathBuf>,
+    /// Seed of the failures that the demonstration injects
+    #[arg(long, default_value_t = 1)]
+    seed: u16,
+    /// Failures that the demonstration injects
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(0..=0x7fff))]
+    failures: u16,
+}
+
+impl Build {
+    /// Does it.
+    pub fn run(self, workspace: &Workspace) -> Result<ExitCode> {
+        let system = System::build(workspace)?;
+        let disk = disk::load(self.disk.as_deref(), system.service(FILE_SERVICE)?.common.value as usize)?;
+        let argument = demo::argument(self.seed, self.failures, true);
+        let bootable =
+            system.pack("curios", &[Start { program: demo::PROGRAM, instances: 1, argument }], Some(&disk))?;
+        artefact::report(&system, "curios", &bootable);
+        Ok(ExitCode::SUCCESS)
+    }
+}

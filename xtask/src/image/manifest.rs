@@ -1,0 +1,335 @@
+//! Manifests: what each service and program may do and how much it may use.
+//!
+//! They stand in the packages' `Cargo.toml` as `[package.metadata.service]`. Nothing is granted that
+//! is not written there; xtask/README.md lists the keys. Each value keeps its place in the file, so that an error can name the line.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+
+use abi::image::{Flags, Kind, Rights};
+use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
+use toml::Spanned;
+
+use super::Problem;
+
+/// A value and the line that it stands on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At<T> {
+    /// The value.
+    pub value: T,
+    /// Its line in the manifest, from 1.
+    pub line: usize,
+}
+
+/// A range of device registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MmioRange {
+    /// Physical address.
+    pub address: u32,
+    /// Bytes.
+    pub length: u32,
+}
+
+/// A manifest as its file states it; [`super::check`] judges the values.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// The manifest's file, relative to the workspace.
+    pub file: std::path::PathBuf,
+    /// Name of the package, which is the name of the service or program.
+    pub name: String,
+    /// Service or program.
+    pub kind: Kind,
+    /// Line of the table's first key.
+    pub line: usize,
+    /// Bytes of heap.
+    pub heap: At<u32>,
+    /// Bytes of each stack.
+    pub stack: At<u32>,
+    /// Bytes of the common region.
+    pub common: At<u32>,
+    /// Name of the blob that fills the common region at boot.
+    pub common_blob: Option<At<String>>,
+    /// Pages of each SSR.
+    pub ssr_pages: At<u32>,
+    /// Pages reserved for pre-images.
+    pub undo_pages: At<u32>,
+    /// Kernel calls granted.
+    pub rights: Rights,
+    /// Properties.
+    pub flags: Flags,
+    /// Processor time of a method call, in ticks.
+    pub budget: At<u32>,
+    /// Processor time of a hook, in ticks.
+    pub hook_budget: At<u32>,
+    /// Sessions accepted.
+    pub max_bindings: At<u32>,
+    /// Sessions held.
+    pub quota_bindings: At<u32>,
+    /// Children at once.
+    pub quota_children: At<u32>,
+    /// Priority of its threads.
+    pub priority: At<u32>,
+    /// Failures of a session before it is revoked.
+    pub blame_limit: At<u32>,
+    /// Ticks before a blamed client may bind again.
+    pub blame_backoff: At<u32>,
+    /// Services that it may bind to.
+    pub callees: Vec<At<String>>,
+    /// Programs that it may start.
+    pub spawns: Vec<At<String>>,
+    /// Device registers.
+    pub mmio: Vec<At<MmioRange>>,
+}
+
+/// Bytes: a number, or a text such as `"64K"` or `"12M"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Size(u32);
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct SizeVisitor;
+
+        impl Visitor<'_> for SizeVisitor {
+            type Value = Size;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of bytes below 4 GiB, or a text such as \"64K\" or \"12M\"")
+            }
+
+            fn visit_i64<E: de::Error>(self, value: i64) -> Result<Size, E> {
+                u32::try_from(value).map(Size).map_err(|_| E::invalid_value(de::Unexpected::Signed(value), &self))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
+                let unit = [("K", 10), ("M", 20)]
+                    .into_iter()
+                    .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift)));
+                let bytes = unit.and_then(|(number, shift)| number.parse::<u32>().ok()?.checked_mul(1 << shift));
+                bytes.map(Size).ok_or_else(|| E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+        }
+
+        deserializer.deserialize_any(SizeVisitor)
+    }
+}
+
+/// A kernel call that a manifest grants by name.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Call {
+    Pause,
+    Time,
+    Info,
+    Sabotage,
+    Shutdown,
+    Log,
+    Counter,
+}
+
+impl Call {
+    fn right(self) -> Rights {
+        match self {
+            Call::Pause => Rights::PAUSE,
+            Call::Time => Rights::TIME,
+            Call::Info => Rights::INFO,
+            Call::Sabotage => Rights::SABOTAGE,
+            Call::Shutdown => Rights::SHUTDOWN,
+            Call::Log => Rights::LOG,
+            Call::Counter => Rights::COUNTER,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum Integrity {
+    None,
+    Checksum,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum TableKind {
+    Object,
+    Program,
+}
+
+/// `[package.metadata.service]` as it stands in the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    kind: TableKind,
+    heap: Option<Spanned<Size>>,
+    stack: Spanned<Size>,
+    common: Option<Spanned<Size>>,
+    common_blob: Option<Spanned<String>>,
+    ssr_pages: Option<Spanned<u32>>,
+    undo_pages: Option<Spanned<u32>>,
+    #[serde(default)]
+    calls: Vec<Call>,
+    #[serde(default)]
+    callees: Vec<Spanned<String>>,
+    #[serde(default)]
+    spawns: Vec<Spanned<String>>,
+    serial: Option<Spanned<bool>>,
+    lazy_reload: Option<Spanned<bool>>,
+    integrity: Option<Spanned<Integrity>>,
+    budget: Option<Spanned<u32>>,
+    hook_budget: Option<Spanned<u32>>,
+    max_bindings: Option<Spanned<u32>>,
+    quota_bindings: Option<Spanned<u32>>,
+    quota_children: Option<Spanned<u32>>,
+    priority: Option<Spanned<u32>>,
+    blame_limit: Option<Spanned<u32>>,
+    blame_backoff: Option<Spanned<u32>>,
+    #[serde(default)]
+    mmio: Vec<Spanned<MmioRange>>,
+}
+
+impl Table {
+    /// Keys that are there although only a protected object can have them.
+    fn of_objects_only(&self) -> Vec<(&'static str, Range<usize>)> {
+        fn there<T>(key: &'static str, value: Option<&Spanned<T>>) -> Option<(&'static str, Range<usize>)> {
+            value.map(|value| (key, value.span()))
+        }
+        let keys = [
+            there("common", self.common.as_ref()),
+            there("common_blob", self.common_blob.as_ref()),
+            there("ssr_pages", self.ssr_pages.as_ref()),
+            there("undo_pages", self.undo_pages.as_ref()),
+            there("serial", self.serial.as_ref()),
+            there("lazy_reload", self.lazy_reload.as_ref()),
+            there("integrity", self.integrity.as_ref()),
+            there("budget", self.budget.as_ref()),
+            there("hook_budget", self.hook_budget.as_ref()),
+            there("max_bindings", self.max_bindings.as_ref()),
+            there("blame_limit", self.blame_limit.as_ref()),
+            there("blame_backoff", self.blame_backoff.as_ref()),
+            there("mmio", self.mmio.first()),
+        ];
+        keys.into_iter().flatten().collect()
+    }
+
+    /// Keys that are there although only a program can have them.
+    fn of_programs_only(&self) -> Vec<(&'static str, Range<usize>)> {
+        let spawns = self.spawns.first().map(|name| ("spawns", name.span()));
+        let children = self.quota_children.as_ref().map(|number| ("quota_children", number.span()));
+        [spawns, children].into_iter().flatten().collect()
+    }
+}
+
+#[derive(Deserialize)]
+struct Document {
+    package: PackageTable,
+}
+
+#[derive(Deserialize)]
+struct PackageTable {
+    name: String,
+    metadata: Option<MetadataTable>,
+}
+
+#[derive(Deserialize)]
+struct MetadataTable {
+    service: Option<Spanned<Table>>,
+}
+
+/// Priority of a thread whose manifest names none: the middle of 0 to 7.
+const DEFAULT_PRIORITY: u32 = 4;
+/// Failures of one session before it is revoked, where the manifest names no number: as many as a
+/// user would still take for bad luck.
+const DEFAULT_BLAME_LIMIT: u32 = 3;
+/// Back-off of a blamed client, in ticks of a millisecond, where the manifest names none.
+const DEFAULT_BLAME_BACKOFF: u32 = 1000;
+/// Processor time of a call or hook, in ticks of a millisecond, where the manifest names none.
+const DEFAULT_BUDGET: u32 = 50;
+
+/// Places in one file.
+struct Lines<'t> {
+    text: &'t str,
+}
+
+impl Lines<'_> {
+    fn line(&self, span: &Range<usize>) -> usize {
+        let before = self.text.as_bytes().get(..span.start).unwrap_or(self.text.as_bytes());
+        before.iter().filter(|byte| **byte == b'\n').count() + 1
+    }
+
+    fn at<T>(&self, value: Spanned<T>) -> At<T> {
+        let line = self.line(&value.span());
+        At { value: value.into_inner(), line }
+    }
+
+    fn all<T>(&self, values: Vec<Spanned<T>>) -> Vec<At<T>> {
+        values.into_iter().map(|value| self.at(value)).collect()
+    }
+}
+
+/// Reads the manifest in the text of a `Cargo.toml`. `file` is its name for errors.
+///
+/// # Errors
+/// What is malformed, unknown or missing, or that there is no manifest at all.
+pub fn read(file: &Path, text: &str) -> Result<Manifest, Problem> {
+    let lines = Lines { text };
+    let problem = |line, text: String| Problem { file: file.to_owned(), line, text };
+    let document: Document = toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| lines.line(&span));
+        problem(line, error.message().to_owned())
+    })?;
+    let name = document.package.name;
+    let Some(table) = document.package.metadata.and_then(|metadata| metadata.service) else {
+        return Err(problem(1, format!("{name} has no manifest: add [package.metadata.service]")));
+    };
+    let line = lines.line(&table.span());
+    let table = table.into_inner();
+    let (kind, misplaced, noun) = match table.kind {
+        TableKind::Object => (Kind::Object, table.of_programs_only(), "a protected object"),
+        TableKind::Program => (Kind::Program, table.of_objects_only(), "a program"),
+    };
+    if let Some((key, span)) = misplaced.first() {
+        return Err(problem(lines.line(span), format!("{key}: {noun} has none")));
+    }
+    if kind == Kind::Object && table.max_bindings.is_none() {
+        return Err(problem(line, "max_bindings is missing: how many clients may have a session?".into()));
+    }
+    let number =
+        |value: Option<Spanned<u32>>, default| value.map_or(At { value: default, line }, |value| lines.at(value));
+    let size = |value: Option<Spanned<Size>>| {
+        value.map_or(At { value: 0, line }, |value| {
+            let At { value: Size(value), line } = lines.at(value);
+            At { value, line }
+        })
+    };
+    let mut flags = Flags::empty();
+    flags.set(Flags::SERIAL, table.serial.is_some_and(Spanned::into_inner));
+    flags.set(Flags::LAZY_RELOAD, table.lazy_reload.is_some_and(Spanned::into_inner));
+    flags.set(Flags::INTEGRITY, table.integrity.is_some_and(|value| value.into_inner() == Integrity::Checksum));
+    Ok(Manifest {
+        file: file.to_owned(),
+        name,
+        kind,
+        line,
+        heap: size(table.heap),
+        stack: size(Some(table.stack)),
+        common: size(table.common),
+        common_blob: table.common_blob.map(|value| lines.at(value)),
+        ssr_pages: number(table.ssr_pages, 0),
+        undo_pages: number(table.undo_pages, 0),
+        rights: table.calls.iter().map(|call| call.right()).collect(),
+        flags,
+        budget: number(table.budget, DEFAULT_BUDGET),
+        hook_budget: number(table.hook_budget, DEFAULT_BUDGET),
+        max_bindings: number(table.max_bindings, 0),
+        quota_bindings: number(table.quota_bindings, table.callees.len() as u32),
+        quota_children: number(table.quota_children, table.spawns.len() as u32),
+        priority: number(table.priority, DEFAULT_PRIORITY),
+        blame_limit: number(table.blame_limit, DEFAULT_BLAME_LIMIT),
+        blame_backoff: number(table.blame_backoff, DEFAULT_BLAME_BACKOFF),
+        callees: lines.all(table.callees),
+        spawns: lines.all(table.spawns),
+        mmio: lines.all(table.mmio),
+    })
+}

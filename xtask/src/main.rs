@@ -1,0 +1,74 @@
+//! `cargo xtask`: builds, packs, runs, measures and tests the system.
+//!
+//! One file per command; what several of them need lies in modules of its own. Exit status 0: done,
+//! 1: failed, 2: the host lacks something, or the command line makes no sense.
+#![forbid(unsafe_code)]
+
+mod artefact;
+mod bench;
+mod board;
+mod build;
+mod clean;
+mod debug;
+mod demo;
+mod disk;
+mod guest;
+mod host;
+mod image;
+mod lines;
+mod lint;
+mod qemu;
+mod run;
+mod size;
+mod sysroot;
+mod test;
+mod toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use host::Unusable;
+use workspace::Workspace;
+
+/// Builds, runs, measures and tests the system. What is missing on this host is installed, saying so.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Run),
+    Test(test::Test),
+    Bench(bench::Bench),
+    Lint(lint::Lint),
+    Debug(debug::Debug),
+    Size(size::Size),
+    Build(build::Build),
+    Clean(clean::Clean),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = Workspace::open().and_then(|workspace| match arguments.command {
+        Command::Run(command) => command.run(&workspace),
+        Command::Test(command) => command.run(&workspace),
+        Command::Bench(command) => command.run(&workspace),
+        Command::Lint(command) => command.run(&workspace),
+        Command::Debug(command) => command.run(&workspace),
+        Command::Size(command) => command.run(&workspace),
+        Command::Build(command) => command.run(&workspace),
+        Command::Clean(command) => command.run(&workspace),
+    });
+    match done {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            if error.chain().any(|cause| cause.is::<Unusable>()) { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! The emulator: finding it, its command line, and a boot from start to exit status.
+
+use std::fmt;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use semver::Version;
+
+use crate::board::Board;
+use crate::host;
+
+/// The oldest emulator whose behaviour is known (Debian 12 has it).
+const OLDEST: Version = Version::new(7, 2, 0);
+const PROGRAM: &str = "qemu-system-arm";
+const PACKAGE: &str = "qemu-system-arm";
+
+/// Processors that the system runs on under emulation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Cpu {
+    /// Cortex-A15.
+    #[value(name = "cortex-a15")]
+    CortexA15,
+    /// Cortex-A7.
+    #[value(name = "cortex-a7")]
+    CortexA7,
+}
+
+impl fmt::Display for Cpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cpu::CortexA15 => "cortex-a15",
+            Cpu::CortexA7 => "cortex-a7",
+        })
+    }
+}
+
+/// The machine that a run asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    /// Its processor.
+    pub cpu: Cpu,
+    /// Whether it starts in HYP mode.
+    pub hyp: bool,
+}
+
+/// How the guest's console is connected, which also decides about its clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Console {
+    /// To the user's terminal, both ways; virtual time keeps step with real time.
+    Terminal,
+    /// Output only; virtual time follows the instructions alone, so that every run is the same.
+    Output,
+}
+
+/// The path of an emulator that is new enough; installed if there is none.
+///
+/// # Errors
+/// [`host::Unusable`] if there is none and none can be installed.
+pub fn find() -> Result<PathBuf> {
+    let missing = host::find_program(PROGRAM).is_none();
+    if missing {
+        host::apt_install(&[PACKAGE], "running the system")?;
+    }
+    let Some(path) = host::find_program(PROGRAM) else {
+        return host::unusable(format!("{PROGRAM} is not in the search path, although {PACKAGE} is installed"));
+    };
+    let line = host::first_line(Command::new(&path).arg("--version")).unwrap_or_default();
+    match version(&line) {
+        Some(version) if version >= OLDEST => Ok(path),
+        _ => host::unusable(format!("{} is {line:?}; version {OLDEST} or later is needed", path.display())),
+    }
+}
+
+/// The version in a line such as `QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)`.
+fn version(line: &str) -> Option<Version> {
+    let text = line.split_once("version ")?.1;
+    Version::parse(text.split(|c: char| c != '.' && !c.is_ascii_digit()).next()?).ok()
+}
+
+/// The emulator's command line for an image. `memory` is a file that shall hold the guest's memory.
+pub fn command(
+    emulator: &Path,
+    board: &Board,
+    machine: Machine,
+    console: Console,
+    image: &Path,
+    memory: Option<&Path>,
+) -> Command {
+    let mut command = Command::new(emulator);
+    let mut options = board.machine.to_owned();
+    if machine.hyp {
+        options.push_str(",virtualization=on");
+    }
+    let size = board.memory_size;
+    if let Some(path) = memory {
+        // A comma in an option's value is written twice.
+        let path = path.to_string_lossy().replace(',', ",,");
+        command.arg("-object").arg(format!("memory-backend-file,id=memory,size={size},mem-path={path},share=on"));
+        options.push_str(",memory-backend=memory");
+    }
+    command.args(["-M", &options, "-cpu", &machine.cpu.to_string(), "-m", &format!("{}M", size >> 20)]);
+    command.args(["-nic", "none", "-semihosting-config", "enable=on,target=native"]);
+    match console {
+        Console::Terminal => command.args(["-nographic", "-icount", "shift=0,sleep=on"]),
+        Console::Output => {
+            command.stdin(Stdio::null());
+            command.args(["-display", "none", "-monitor", "none", "-serial", "stdio", "-icount", "shift=0,sleep=off"])
+        }
+    };
+    command.arg("-kernel").arg(image);
+    command
+}
+
+/// What a boot came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Status that the guest ended with.
+    pub status: i32,
+    /// Everything that it printed.
+    pub output: String,
+}
+
+impl Outcome {
+    /// The lines that it printed.
+    pub fn lines(&self) -> impl Iterator<Item = &str> {
+        self.output.lines().map(|line| line.trim_end_matches('\r'))
+    }
+}
+
+/// Runs a machine to its end. `seen` gets its output as it comes; `limit` bounds the real time.
+///
+/// # Errors
+/// If the emulator cannot be started, is ended by a signal, or the time is over.
+pub fn run(mut command: Command, limit: Option<Duration>, mut seen: impl FnMut(&[u8])) -> Result<Outcome> {
+    let mut child =
+        command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {}", host::shown(&command)))?;
+    let mut stdout = child.stdout.take().context("the emulator has no output")?;
+    let child = Arc::new(Mutex::new(child));
+    let late = Arc::new(AtomicBool::new(false));
+    let (ended, end) = channel::<()>();
+    let watchdog = limit.map(|limit| {
+        let (child, late) = (Arc::clone(&child), Arc::clone(&late));
+        std::thread::spawn(move || {
+            if end.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                late.store(true, Ordering::SeqCst);
+                // If it ended meanwhile there is nothing left to kill.
+                let _ = lock(&child).kill();
+            }
+        })
+    });
+
+    let mut output = Vec::new();
+    let mut buffer = [0; 4096];
+    let outcome = loop {
+        match stdout.read(&mut buffer) {
+            Ok(0) => break Ok(()),
+            Ok(count) => {
+                seen(&buffer[..count]);
+                output.extend(&buffer[..count]);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => break Err(error).context("cannot read the emulator's output"),
+        }
+    };
+    drop(ended);
+    if let Some(watchdog) = watchdog {
+        // It panics nowhere, and its result carries nothing.
+        let _ = watchdog.join();
+    }
+    if outcome.is_err() {
+        let _ = lock(&child).kill();
+    }
+    let status = lock(&child).wait().context("cannot wait for the emulator")?;
+    outcome?;
+    if late.load(Ordering::SeqCst) {
+        bail!("the system did not end within {} seconds; it was stopped", limit.unwrap_or_default().as_secs());
+    }
+    let status = status.code().with_context(|| format!("the emulator was ended by a signal ({status})"))?;
+    Ok(Outcome { status, output: String::from_utf8_lossy(&output).into_owned() })
+}
+
+/// Shows a guest's output as it comes.
+pub fn echo(bytes: &[u8]) {
+    let mut stdout = std::io::stdout().lock();
+    // Whoever closed the pipe does not want the rest; the run goes on to its verdict.
+    let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
+}
+
+fn lock(child: &Mutex<Child>) -> std::sync::MutexGuard<'_, Child> {
+    child.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_the_emulator() {
+        assert_eq!(
+            version("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)"),
+            Some(Version::new(7, 2, 22))
+        );
+        assert_eq!(version("QEMU emulator version 10.0.2"), Some(Version::new(10, 0, 2)));
+        assert_eq!(version("qemu"), None);
+    }
+
+    #[test]
+    fn a_guest_that_does_not_end_is_stopped() {
+        let mut command = Command::new("sleep");
+        command.arg("600");
+        let error = run(command, Some(Duration::from_millis(10)), |_| ()).expect_err("it cannot have ended");
+        assert!(error.to_string().contains("did not end"), "{error}");
+    }
+
+    #[test]
+    fn status_and_output_come_back() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "printf 'one\\r\\ntwo\\n'; exit 7"]);
+        let mut seen: Vec<u8> = Vec::new();
+        let outcome = run(command, None, |bytes| seen.extend(bytes)).expect("it runs");
+        assert_eq!(outcome.status, 7);
+        assert_eq!(outcome.lines().collect::<Vec<_>>(), ["one", "two"]);
+        assert_eq!(seen, outcome.output.as_bytes());
+    }
+}

@@ -1,0 +1,189 @@
+//! `cargo xtask run`: boots the system, with the demonstration and, at a terminal, the shell.
+
+use std::io::{IsTerminal, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use crate::artefact::System;
+use crate::board::Board;
+use crate::demo;
+use crate::disk;
+use crate::host;
+use crate::image::Start;
+use crate::qemu::{self, Console, Cpu, Machine};
+use crate::workspace::Workspace;
+
+/// Name of the service that keeps the RAM disk in its common region.
+pub const FILE_SERVICE: &str = "fs";
+/// Real time that a demonstration may take on a slow host.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// Boots the system: a demonstration, then (at a terminal) the shell. The emulator ends with Ctrl-A X.
+#[derive(Args)]
+pub struct Run {
+    /// Directory, or FAT16 or FAT32 image, whose files go to the RAM disk (default: a sample set)
+    #[arg(long, value_name = "DIR|IMAGE")]
+    disk: Option<PathBuf>,
+    /// File that gets the content of the RAM disk on exit
+    #[arg(long, value_name = "IMAGE")]
+    save: Option<PathBuf>,
+    /// Seed of the failures that the demonstration injects (default: a new one each time; it is printed)
+    #[arg(long)]
+    seed: Option<u16>,
+    /// Failures that the demonstration injects
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(0..=0x7fff))]
+    failures: u16,
+    /// Processor
+    #[arg(long, value_enum, default_value_t = Cpu::CortexA15)]
+    cpu: Cpu,
+    /// Start the machine in HYP mode
+    #[arg(long)]
+    hyp: bool,
+}
+
+impl Run {
+    /// Does it. The exit status is the system's own, or 1 if the host finds a promise broken.
+    pub fn run(self, workspace: &Workspace) -> Result<ExitCode> {
+        if let Some(path) = &self.save {
+            disk::check_savable(path)?;
+        }
+        let emulator = qemu::find()?;
+        let system = System::build(workspace)?;
+        let room = system.service(FILE_SERVICE)?.common.value as usize;
+        let disk = disk::load(self.disk.as_deref(), room)?;
+
+        let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        let seed = self.seed.unwrap_or_else(seed_of_the_moment);
+        let argument = demo::argument(seed, self.failures, interactive);
+        let bootable =
+            system.pack("curios", &[Start { program: demo::PROGRAM, instances: 1, argument }], Some(&disk))?;
+        host::say(&format!(
+            "seed {seed}, {} failures, {}{}",
+            self.failures,
+            self.cpu,
+            if self.hyp { " started in HYP mode" } else { "" }
+        ));
+        let console = if interactive { Console::Terminal } else { Console::Output };
+        let machine = Machine { cpu: self.cpu, hyp: self.hyp };
+        let memory = bootable.memory();
+        let command = qemu::command(&emulator, system.board, machine, console, &bootable.path(), Some(&memory));
+        let outcome = qemu::run(command, (!interactive).then_some(LIMIT), qemu::echo)?;
+
+        let after =
+            common_region(&outcome.output, FILE_SERVICE).and_then(|region| read_region(&memory, system.board, region));
+        let saved = after.and_then(|bytes| keep(&bytes, self.save.as_deref()));
+        let broken = match &saved {
+            Ok(after) if !interactive => demo::verify(outcome.lines(), &disk, after),
+            Ok(_) => Vec::new(),
+            Err(error) => vec![format!("{error:#}")],
+        };
+        for text in &broken {
+            host::say(text);
+        }
+        match (outcome.status, broken.is_empty()) {
+            (0, true) => Ok(ExitCode::SUCCESS),
+            (0, false) => Ok(ExitCode::FAILURE),
+            (status, _) => {
+                host::say(&format!("the system ended with status {status}"));
+                Ok(ExitCode::from(u8::try_from(status).unwrap_or(1)))
+            }
+        }
+    }
+}
+
+/// A seed that differs from run to run.
+fn seed_of_the_moment() -> u16 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (now.as_millis() % 65521) as u16
+}
+
+/// Checks the disk as the system left it, and writes it where the user wants it.
+fn keep(bytes: &[u8], save: Option<&Path>) -> Result<Vec<u8>> {
+    let (length, verdict) = match disk::check(bytes) {
+        Ok(length) => (length, Ok(())),
+        Err(error) => (bytes.len(), Err(error)),
+    };
+    let volume = bytes.get(..length).unwrap_or(bytes).to_vec();
+    let Some(path) = save else {
+        return verdict.map(|()| volume).context("the RAM disk after the run");
+    };
+    if let Err(error) = verdict {
+        // Never over a good file; the damaged one may still hold what the user wants.
+        let aside = PathBuf::from(format!("{}.damaged", path.display()));
+        disk::save(&volume, &aside)?;
+        return Err(error).with_context(|| format!("the RAM disk after the run, put into {} instead", aside.display()));
+    }
+    disk::save(&volume, path)?;
+    host::say(&format!("the RAM disk is in {}", path.display()));
+    Ok(volume)
+}
+
+/// Physical address and length of a service's common region, as the kernel's line
+/// `[boot] common SERVICE phys ADDRESS len LENGTH` says.
+fn common_region(output: &str, service: &str) -> Result<(u32, u32)> {
+    let number = |text: Option<&str>| u32::from_str_radix(text?.trim_start_matches("0x"), 16).ok();
+    output
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("[boot] common "))
+        .find_map(|line| {
+            let mut words = line.split_whitespace();
+            let found = words.next() == Some(service) && words.next() == Some("phys");
+            let address = number(words.next())?;
+            let named = words.next() == Some("len");
+            (found && named).then_some((address, number(words.next())?))
+        })
+        .with_context(|| format!("the system did not say where the memory of {service} lies: it did not boot"))
+}
+
+/// A range of the guest's memory, from the file that held it.
+fn read_region(memory: &Path, board: &Board, (address, length): (u32, u32)) -> Result<Vec<u8>> {
+    let start = address
+        .checked_sub(board.memory_base)
+        .filter(|start| u64::from(*start) + u64::from(length) <= u64::from(board.memory_size));
+    let Some(start) = start else { bail!("{address:#010x} is outside the memory of {}", board.name) };
+    let mut file = std::fs::File::open(memory).context("cannot open the guest's memory")?;
+    let mut bytes = vec![0; length as usize];
+    file.seek(SeekFrom::Start(u64::from(start)))
+        .and_then(|_| file.read_exact(&mut bytes))
+        .context("cannot read the guest's memory")?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::VIRT;
+
+    #[test]
+    fn the_common_region_is_found_among_other_lines() {
+        let output = "[boot] cortex-a15\r\n[boot] common console phys 0x40900000 len 0x1000\r\n[boot] common fs phys 0x41000000 len 0xc00000\r\n";
+        assert_eq!(common_region(output, "fs").expect("there"), (0x4100_0000, 0xc0_0000));
+        assert_eq!(common_region(output, "console").expect("there"), (0x4090_0000, 0x1000));
+        for bad in ["", "[boot] common fs phys", "[boot] common fs at 0x1 len 0x2", "[boot] common fs phys zz len 0x2"]
+        {
+            assert!(common_region(bad, "fs").is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn regions_outside_the_memory_are_refused() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        for region in [(0, 0x1000), (VIRT.memory_base + VIRT.memory_size, 1), (VIRT.memory_base, u32::MAX)] {
+            assert!(read_region(file.path(), &VIRT, region).is_err());
+        }
+    }
+
+    #[test]
+    fn a_damaged_disk_never_replaces_a_good_file() {
+        let root = tempfile::tempdir().expect("a directory");
+        let path = root.path().join("disk.img");
+        std::fs::write(&path, "good").expect("a file");
+        assert!(keep(&[0; 4096], Some(&path)).is_err());
+        assert_eq!(std::fs::read(&path).expect("there"), b"good");
+        assert_eq!(std::fs::read(root.path().join("disk.img.damaged")).expect("there"), [0; 4096]);
+    }
+}

@@ -1,0 +1,233 @@
+//! `cargo xtask test`: everything that can be tested, in three rungs.
+//!
+//! Host tests of the logic; the suite that runs on the board and prints `test NAME ... ok` or `FAILED`; and
+//! end-to-end boots, which are Rust tests of the package `tests`. Those find this tool in `CURIOS_XTASK`.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use cargo_metadata::Package;
+use clap::Args;
+
+use crate::artefact::System;
+use crate::host;
+use crate::image::Start;
+use crate::qemu::{self, Console, Cpu, Machine};
+use crate::toolchain::Toolchain;
+use crate::workspace::{Workspace, has_executable, has_testable_library};
+
+/// The program that tries everything forbidden.
+const SUITE: &str = "suite";
+/// The package of the end-to-end boots.
+const BOOTS: &str = "tests";
+/// Real time that the suite may take on a slow host.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// Runs all tests: on the host, on the board, end to end. The last line is `N passed, N failed`.
+#[derive(Args)]
+pub struct Test {
+    /// Run only tests whose name contains this; `host::`, `board::` or `boot::` in front of it name a rung
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    filter: String,
+}
+
+/// What is to be run of one rung, if anything.
+fn of_rung<'f>(filter: &'f str, rung: &str) -> Option<&'f str> {
+    match filter.split_once("::") {
+        Some((first, rest)) if first == rung => Some(rest),
+        Some(("host" | "board" | "boot", _)) => None,
+        _ => Some(filter),
+    }
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+}
+
+impl Tally {
+    /// Takes a line of a test run: `test NAME ... ok`, or cargo's `test NAME ... FAILED`.
+    fn line(&mut self, line: &str, filter: &str) {
+        let Some((name, verdict)) = line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... ")) else {
+            return;
+        };
+        if !name.contains(filter) {
+            return;
+        }
+        match verdict.trim() {
+            "ok" => self.passed += 1,
+            verdict if verdict.starts_with("FAILED") => self.failed += 1,
+            // Ignored tests, and the times that some add, are no verdicts.
+            _ => {}
+        }
+    }
+
+    fn fail(&mut self, text: &str) {
+        self.failed += 1;
+        host::say(text);
+    }
+}
+
+impl Test {
+    /// Runs them. Status 1 if one failed, or none ran.
+    pub fn run(self, workspace: &Workspace) -> Result<ExitCode> {
+        let mut tally = Tally::default();
+        if let Some(filter) = of_rung(&self.filter, "host") {
+            host_tests(workspace, filter, &mut tally)?;
+        }
+        if let Some(filter) = of_rung(&self.filter, "board") {
+            let emulator = qemu::find()?;
+            let system = System::build(workspace)?;
+            for cpu in [Cpu::CortexA15, Cpu::CortexA7] {
+                board_tests(&system, &emulator, cpu, filter, &mut tally)?;
+            }
+        }
+        if let Some(filter) = of_rung(&self.filter, "boot") {
+            // Compiled and installed before the clock of the first boot runs.
+            qemu::find()?;
+            System::build(workspace)?;
+            boot_tests(workspace, filter, &mut tally)?;
+        }
+        println!("{} passed, {} failed", tally.passed, tally.failed);
+        Ok(if tally.failed == 0 && tally.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// Tests of libraries and of this tool. Packages with an executable for the board have tests in their library only.
+fn host_tests(workspace: &Workspace, filter: &str, tally: &mut Tally) -> Result<()> {
+    let packages: Vec<&Package> =
+        workspace.packages().into_iter().filter(|package| package.name.as_str() != BOOTS).collect();
+    let is_host = |package: &&&Package| !workspace.runs_on_board(package) || !has_executable(package);
+    let whole: Vec<&str> = packages
+        .iter()
+        .filter(is_host)
+        .filter(|package| has_testable_library(package) || has_executable(package))
+        .map(|package| package.name.as_str())
+        .collect();
+    let libraries: Vec<&str> = packages
+        .iter()
+        .filter(|package| !is_host(package) && has_testable_library(package))
+        .map(|package| package.name.as_str())
+        .collect();
+    for (names, kinds) in [(whole, &["--lib", "--bins", "--tests"][..]), (libraries, &["--lib", "--tests"][..])] {
+        if !names.is_empty() {
+            cargo_test(workspace, &names, kinds, filter, &[], "host tests", tally)?;
+        }
+    }
+    Ok(())
+}
+
+fn boot_tests(workspace: &Workspace, filter: &str, tally: &mut Tally) -> Result<()> {
+    let tool = std::env::current_exe().context("cannot find this tool's own file")?;
+    cargo_test(
+        workspace,
+        &[BOOTS],
+        &["--tests"],
+        filter,
+        &[("CURIOS_XTASK", tool.into_os_string())],
+        "end-to-end boots",
+        tally,
+    )
+}
+
+/// Runs `cargo test`, shows its output, and counts.
+fn cargo_test(
+    workspace: &Workspace,
+    packages: &[&str],
+    kinds: &[&str],
+    filter: &str,
+    environment: &[(&str, OsString)],
+    what: &str,
+    tally: &mut Tally,
+) -> Result<()> {
+    host::say(what);
+    let mut command = Command::new(Toolchain::own_cargo());
+    command.current_dir(&workspace.root).args(["test", "--quiet", "--no-fail-fast"]).args(kinds);
+    packages.iter().for_each(|package| {
+        command.args(["--package", package]);
+    });
+    command.args(["--", filter, "--format", "pretty"]).envs(environment.iter().map(|(name, value)| (name, value)));
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("cannot start {}", host::shown(&command)))?;
+    let output = child.stdout.take().context("cargo has no output")?;
+    let failed_before = tally.failed;
+    for line in BufReader::new(output).lines() {
+        let line = line.context("cannot read cargo's output")?;
+        println!("{line}");
+        // The names were filtered by the test programs.
+        tally.line(&line, "");
+    }
+    let status = child.wait().context("cannot wait for cargo")?;
+    if !status.success() && tally.failed == failed_before {
+        tally.fail(&format!("{what}: cargo test failed, although no test did (see above)"));
+    }
+    Ok(())
+}
+
+/// Boots the suite once. It counts its own tests, ends with status 0 if none failed, and says `suite complete`.
+fn board_tests(system: &System, emulator: &std::path::Path, cpu: Cpu, filter: &str, tally: &mut Tally) -> Result<()> {
+    host::say(&format!("isolation tests on a {cpu}"));
+    let bootable = system.pack("suite", &[Start { program: SUITE, instances: 1, argument: 0 }], None)?;
+    let command =
+        qemu::command(emulator, system.board, Machine { cpu, hyp: false }, Console::Output, &bootable.path(), None);
+    let outcome = match qemu::run(command, Some(LIMIT), qemu::echo) {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            tally.fail(&format!("isolation tests on a {cpu}: {error:#}"));
+            return Ok(());
+        }
+    };
+    let (before, mut all) = (tally.failed, Tally::default());
+    outcome.lines().for_each(|line| {
+        tally.line(line, filter);
+        all.line(line, "");
+    });
+    if !outcome.lines().any(|line| line == "suite complete") {
+        tally.fail(&format!("isolation tests on a {cpu}: the suite did not come to its end"));
+    } else if outcome.status != 0 && all.failed == 0 {
+        tally.fail(&format!("isolation tests on a {cpu}: status {} although no test failed", outcome.status));
+    }
+    if tally.failed > before {
+        host::say(&format!("isolation tests on a {cpu}: {} failed", tally.failed - before));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_are_counted() {
+        let mut tally = Tally::default();
+        for line in [
+            "test a::b ... ok",
+            "test c ... FAILED",
+            "test d ... FAILED: why",
+            "test e ... ignored",
+            "running 3 tests",
+            "test result: ok. 9 passed",
+        ] {
+            tally.line(line, "");
+        }
+        assert_eq!(tally, Tally { passed: 1, failed: 2 });
+        tally.line("test other ... ok", "filter");
+        assert_eq!(tally.passed, 1);
+    }
+
+    #[test]
+    fn filters_name_rungs() {
+        assert_eq!(of_rung("", "host"), Some(""));
+        assert_eq!(of_rung("ssr", "board"), Some("ssr"));
+        assert_eq!(of_rung("host::ssr", "host"), Some("ssr"));
+        assert_eq!(of_rung("host::ssr", "board"), None);
+        assert_eq!(of_rung("disk::tests", "host"), Some("disk::tests"));
+    }
+}
