@@ -54,8 +54,8 @@ pub struct Binding {
     pub(crate) client: u32,
     /// The pre-image page of a nested small SSR, as of the first use in the request.
     pub(crate) first: Page,
-    /// `used` at the first use in the request, while `first_taken`.
-    pub(crate) first_used: u32,
+    /// `used` at the first use in the request; `None` while no pre-image of it is kept.
+    pub(crate) first_used: Option<u32>,
     /// Checksums of the pages of a large SSR.
     pub(crate) sums: Page,
     /// Checksum of a small SSR, over `used` bytes.
@@ -78,7 +78,6 @@ pub struct Binding {
     pub(crate) nested: bool,
     pub(crate) flush: bool,
     pub(crate) needs_reload: bool,
-    pub(crate) first_taken: bool,
 }
 
 const _: () = assert!(size_of::<Binding>() == 128);
@@ -99,7 +98,7 @@ impl Binding {
             generation: 0,
             client: 0,
             first: Page::NONE,
-            first_used: 0,
+            first_used: None,
             sums: Page::NONE,
             sum: 0,
             failures: 0,
@@ -114,7 +113,6 @@ impl Binding {
             nested: false,
             flush: false,
             needs_reload: false,
-            first_taken: false,
         }
     }
 
@@ -141,16 +139,6 @@ impl Binding {
     /// Whether the `reload` hook is due.
     pub fn needs_reload(&self) -> bool {
         self.needs_reload
-    }
-
-    /// Failures charged to this binding.
-    pub fn failures(&self) -> u32 {
-        self.failures
-    }
-
-    /// The SSR's size in pages.
-    pub fn pages(&self) -> usize {
-        self.pages.into()
     }
 
     /// Whether hooks still concern it: opened, and its state not lost.

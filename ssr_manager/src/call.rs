@@ -64,7 +64,7 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         &mut self,
         b: BindingId,
         request: Option<RequestId>,
-        platform: &mut impl Platform,
+        os: &mut impl Platform,
     ) -> Result<Begin, BeginError> {
         let binding = &self.bindings[b.index()];
         let Some(server) = binding.server.filter(|_| !matches!(binding.state, State::Lost | State::Ending)) else {
@@ -74,24 +74,22 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         if self.servers[server.index()].active || (holder.is_some() && holder != request) {
             return Err(BeginError::Busy);
         }
-        if small && !self.intact(Region::Ssr(b), 0, platform) {
+        if small && !self.intact(Region::Ssr(b), 0, os) {
             self.lose(b);
             return Err(BeginError::Lost);
         }
         let binding = &mut self.bindings[b.index()];
-        let first_use = binding.nested && request.is_some() && !binding.first_taken;
+        let first_use = binding.nested && request.is_some() && binding.first_used.is_none();
         if first_use {
-            binding.first_taken = true;
-            binding.first_used = binding.used;
+            binding.first_used = Some(binding.used);
         }
         if small {
             let to = if first_use { binding.first } else { Page(binding.preimage) };
-            platform.copy(to, Page(binding.ssr), binding.used as usize);
+            os.copy(to, Page(binding.ssr), binding.used as usize);
         }
-        let needs_reload = binding.needs_reload;
-        let server = &mut self.servers[server.index()];
-        (server.active, server.open, server.request, server.first_use) = (true, Some(b), request, first_use);
-        Ok(if needs_reload { Begin::NeedsReload } else { Begin::Ready })
+        let ready = if binding.needs_reload { Begin::NeedsReload } else { Begin::Ready };
+        self.servers[server.index()].start(Some(b), request, first_use);
+        Ok(ready)
     }
 
     /// Begins an activation without a session (constructor, upcall): only the common region can be written.
@@ -103,7 +101,7 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         if server.active || (server.holder().is_some() && server.holder() != request) {
             return Err(BeginError::Busy);
         }
-        (server.active, server.open, server.request, server.first_use) = (true, None, request, false);
+        server.start(None, request, false);
         Ok(())
     }
 
@@ -111,8 +109,7 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     /// that the fast path made.
     pub fn adopt(&mut self, b: BindingId, request: RequestId) {
         if let Some(server) = self.bindings[b.index()].server {
-            let server = &mut self.servers[server.index()];
-            (server.active, server.open, server.request, server.first_use) = (true, Some(b), Some(request), false);
+            self.servers[server.index()].start(Some(b), Some(request), false);
         }
     }
 
@@ -125,7 +122,7 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         server: ServerId,
         kind: RegionKind,
         page: usize,
-        platform: &mut impl Platform,
+        os: &mut impl Platform,
     ) -> Result<Fault, Pool> {
         let state = &self.servers[server.index()];
         let (region, pages, bound) = match (kind, state.open) {
@@ -143,13 +140,13 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         if page >= bound.into() || self.is_open(region, page) {
             return Ok(Fault::Spurious);
         }
-        if !self.intact(region, page, platform) {
+        if !self.intact(region, page, os) {
             if let Region::Ssr(b) = region {
                 self.lose(b);
             }
             return Ok(Fault::Damaged);
         }
-        self.open_page(server, region, page, platform)?;
+        self.open_page(server, region, page, os)?;
         Ok(Fault::Opened)
     }
 
@@ -157,13 +154,13 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     ///
     /// # Errors
     /// [`Damaged`]; the activation is still open.
-    pub fn finish(&mut self, server: ServerId, platform: &mut impl Platform) -> Result<Finished, Damaged> {
+    pub fn finish(&mut self, server: ServerId, os: &mut impl Platform) -> Result<Finished, Damaged> {
         let (open, request) = (self.servers[server.index()].open, self.servers[server.index()].request);
         let mut finished = Finished::Committed;
         if let Some(b) = open {
             let binding = &mut self.bindings[b.index()];
             if binding.pages > 0 {
-                let header = [0, 1, 2].map(|index| platform.word(Page(binding.ssr), index));
+                let header = [0, 1, 2].map(|index| os.word(Page(binding.ssr), index));
                 let size = u32::from(binding.pages) * PAGE_SIZE as u32;
                 if header[0] != MAGIC || !(HEADER..=size).contains(&header[1]) || header[2] != binding.session {
                     return Err(Damaged);
@@ -175,69 +172,71 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
                 self.retain(b, request);
             }
             let fate = if finished == Finished::Retained { Fate::Retain } else { Fate::Commit };
-            self.close_pages(server, Region::Ssr(b), fate, platform);
-            self.settle_bound(b, platform);
+            self.close_pages(server, Region::Ssr(b), fate, os);
+            self.settle_bound(b, os);
             if self.bindings[b.index()].pages == 1 {
-                self.seal(Region::Ssr(b), 0, platform);
+                self.seal(Region::Ssr(b), 0, os);
             }
         }
         let retained = self.servers[server.index()].holder().is_some();
         let fate = if retained { Fate::Retain } else { Fate::Commit };
-        self.close_pages(server, Region::Common(server), fate, platform);
-        self.close(server, platform);
+        self.close_pages(server, Region::Common(server), fate, os);
+        self.close(server, os);
         Ok(finished)
     }
 
     /// Ends an activation that failed: restores what held at its start, and closes the SSR.
-    pub fn rollback(&mut self, server: ServerId, platform: &mut impl Platform) {
+    pub fn rollback(&mut self, server: ServerId, os: &mut impl Platform) {
         let state = &self.servers[server.index()];
         if let Some(b) = state.open {
             let first_use = state.first_use;
             let binding = &mut self.bindings[b.index()];
-            binding.first_taken &= !first_use;
-            if binding.pages == 1 {
-                let from = if first_use { binding.first } else { Page(binding.preimage) };
-                restore(Page(binding.ssr), from, binding.used as usize, platform);
+            let from = if first_use { binding.first } else { Page(binding.preimage) };
+            if first_use {
+                binding.first_used = None;
             }
-            self.close_pages(server, Region::Ssr(b), Fate::RollBack, platform);
+            if binding.pages == 1 {
+                restore(Page(binding.ssr), from, binding.used as usize, os);
+            }
+            self.close_pages(server, Region::Ssr(b), Fate::RollBack, os);
         }
-        self.close_pages(server, Region::Common(server), Fate::RollBack, platform);
-        self.close(server, platform);
+        self.close_pages(server, Region::Common(server), Fate::RollBack, os);
+        self.close(server, os);
     }
 
-    fn close(&mut self, server: ServerId, platform: &mut impl Platform) {
+    fn close(&mut self, server: ServerId, os: &mut impl Platform) {
         let state = &mut self.servers[server.index()];
         state.active = false;
         state.request = None;
         if let Some(b) = state.open.take() {
-            self.settle(b, platform);
+            self.settle(b, os);
         }
     }
 
     /// Makes exactly those pages of a large SSR read-only that a call would have to restore: the pages below
     /// `used`, and those below the `used` that an undo of the request would bring back.
-    pub(crate) fn settle_bound(&mut self, b: BindingId, platform: &mut impl Platform) {
+    pub(crate) fn settle_bound(&mut self, b: BindingId, os: &mut impl Platform) {
         let binding = &mut self.bindings[b.index()];
         if binding.pages <= 1 {
             return;
         }
-        let used = if binding.first_taken { binding.used.max(binding.first_used) } else { binding.used };
+        let used = binding.first_used.unwrap_or(0).max(binding.used);
         let (old, new) = (binding.bound, used.div_ceil(PAGE_SIZE as u32) as u16);
         binding.bound = new;
         for page in new..old {
-            platform.protect(Region::Ssr(b), page.into(), Access::ReadWrite);
+            os.protect(Region::Ssr(b), page.into(), Access::ReadWrite);
         }
         for page in old..new {
-            platform.protect(Region::Ssr(b), page.into(), Access::ReadOnly);
-            self.seal(Region::Ssr(b), page.into(), platform);
+            os.protect(Region::Ssr(b), page.into(), Access::ReadOnly);
+            self.seal(Region::Ssr(b), page.into(), os);
         }
     }
 }
 
 /// Restores the used bytes of a small SSR. What lay beyond is not kept anywhere: zero, whatever the call left.
-pub(crate) fn restore(ssr: Page, from: Page, used: usize, platform: &mut impl Platform) {
-    platform.copy(ssr, from, used);
+pub(crate) fn restore(ssr: Page, from: Page, used: usize, os: &mut impl Platform) {
+    os.copy(ssr, from, used);
     if used < PAGE_SIZE {
-        platform.zero(ssr, used);
+        os.zero(ssr, used);
     }
 }

@@ -17,12 +17,7 @@ pub struct Verified {
 impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, B, U, R> {
     /// Verifies the next page of a server with checksums: its common region, then its sessions. `after` is what was
     /// verified before. `None` at the end, while an activation runs, and for servers without checksums.
-    pub fn verify_next(
-        &mut self,
-        server: ServerId,
-        after: Option<Verified>,
-        platform: &impl Platform,
-    ) -> Option<Verified> {
+    pub fn verify_next(&mut self, server: ServerId, after: Option<Verified>, os: &impl Platform) -> Option<Verified> {
         let state = &self.servers[server.index()];
         let common = usize::from(state.config.common_pages);
         if state.active || !state.config.integrity {
@@ -41,7 +36,7 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         if matches!(region, Region::Ssr(_)) && state.config.ssr_pages == 0 {
             return None;
         }
-        let intact = self.intact(region, page, platform);
+        let intact = self.intact(region, page, os);
         if let (Region::Ssr(b), false) = (region, intact) {
             self.lose(b);
         }
@@ -72,26 +67,26 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     }
 
     /// Makes the checksum of a page that has just been closed.
-    pub(crate) fn seal(&mut self, region: Region, page: usize, platform: &mut impl Platform) {
+    pub(crate) fn seal(&mut self, region: Region, page: usize, os: &mut impl Platform) {
         if let Some(b) = self.small(region) {
             let binding = &mut self.bindings[b.index()];
-            binding.sum = platform.checksum(Page(binding.ssr), binding.used as usize);
+            binding.sum = os.checksum(Page(binding.ssr), binding.used as usize);
         } else if let Some((frame, index)) = self.sum_place(region, page) {
-            let sum = platform.checksum(platform.page(region, page), PAGE_SIZE);
-            platform.set_word(frame, index, sum as u32);
-            platform.set_word(frame, index + 1, (sum >> 32) as u32);
+            let sum = os.checksum(os.page(region, page), PAGE_SIZE);
+            os.set_word(frame, index, sum as u32);
+            os.set_word(frame, index + 1, (sum >> 32) as u32);
         }
     }
 
     /// Whether a closed page has its checksum; true where the server has none.
-    pub(crate) fn intact(&self, region: Region, page: usize, platform: &impl Platform) -> bool {
+    pub(crate) fn intact(&self, region: Region, page: usize, os: &impl Platform) -> bool {
         if let Some(b) = self.small(region) {
             let binding = &self.bindings[b.index()];
-            return binding.sum == platform.checksum(Page(binding.ssr), binding.used as usize);
+            return binding.sum == os.checksum(Page(binding.ssr), binding.used as usize);
         }
         self.sum_place(region, page).is_none_or(|(frame, index)| {
-            let sum = u64::from(platform.word(frame, index + 1)) << 32 | u64::from(platform.word(frame, index));
-            sum == platform.checksum(platform.page(region, page), PAGE_SIZE)
+            let sum = u64::from(os.word(frame, index + 1)) << 32 | u64::from(os.word(frame, index));
+            sum == os.checksum(os.page(region, page), PAGE_SIZE)
         })
     }
 }

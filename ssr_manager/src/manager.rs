@@ -7,7 +7,9 @@ use abi::{Error, Handle};
 use crate::request::Request;
 use crate::server::{SUMS, Server};
 use crate::undo::{Fate, Undo};
-use crate::{Access, Binding, BindingId, MAX_COMMON_PAGES, Platform, Region, ServerConfig, ServerId, State, UndoId};
+use crate::{
+    Access, Binding, BindingId, MAX_COMMON_PAGES, Page, Platform, Region, ServerConfig, ServerId, State, UndoId,
+};
 
 /// What [`Manager::revoke`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,33 +35,24 @@ pub struct Manager<const S: usize, const B: usize, const U: usize, const R: usiz
     free: Option<BindingId>,
     fresh: u16,
     live: u16,
-    pub(crate) undo_free: Option<UndoId>,
-    pub(crate) undo_fresh: usize,
-    /// Undo entries promised to servers.
-    undo_promised: usize,
-}
-
-impl<const S: usize, const B: usize, const U: usize, const R: usize> Default for Manager<S, B, U, R> {
-    fn default() -> Self {
-        Self::new()
-    }
+    /// Undo entries in the reserves of servers.
+    undo_taken: usize,
 }
 
 impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, B, U, R> {
     /// A manager without servers.
+    #[allow(clippy::new_without_default, reason = "it belongs in a static, and is too large for a stack")]
     pub const fn new() -> Self {
         const { assert!(B < u16::MAX as usize && U < u16::MAX as usize && S < u16::MAX as usize && R < u16::MAX as usize) };
         Manager {
             bindings: [const { Binding::new() }; B],
             servers: [const { Server::new() }; S],
-            undo: [const { Undo::new() }; U],
+            undo: [const { Undo::new(Page::NONE, None) }; U],
             requests: [const { Request::new() }; R],
             free: None,
             fresh: 0,
             live: 0,
-            undo_free: None,
-            undo_fresh: 0,
-            undo_promised: 0,
+            undo_taken: 0,
         }
     }
 
@@ -68,54 +61,62 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     ///
     /// # Errors
     /// The pool that is used up; the server is then not registered.
-    pub fn register(
-        &mut self,
-        server: ServerId,
-        config: &ServerConfig,
-        platform: &mut impl Platform,
-    ) -> Result<(), Pool> {
-        let promised = self.undo_promised + usize::from(config.undo_pages);
-        if promised > U {
+    pub fn register(&mut self, server: ServerId, config: &ServerConfig, os: &mut impl Platform) -> Result<(), Pool> {
+        if self.undo_taken + usize::from(config.undo_pages) > U {
             return Err(Pool::Undo);
         }
         if usize::from(config.common_pages) > MAX_COMMON_PAGES {
             return Err(Pool::Frames);
         }
         self.servers[server.index()] = Server { config: *config, ..Server::new() };
-        let result = self.furnish_server(server, platform);
+        let result = self.furnish_server(server, os);
         if result.is_err() {
-            while let Ok(page) = self.take_reserve(server, platform) {
-                self.give_frame(server, page, platform);
+            let Server { preimage, sums, mut reserve, .. } = self.servers[server.index()];
+            while let Some(id) = reserve {
+                self.give_frame(server, self.undo[id.index()].frame, os);
+                reserve = self.undo[id.index()].next;
             }
-            self.give_frame(server, self.servers[server.index()].preimage, platform);
-            for page in self.servers[server.index()].sums {
-                self.give_frame(server, page, platform);
+            for page in sums.into_iter().chain([preimage]) {
+                self.give_frame(server, page, os);
             }
             self.servers[server.index()] = Server::new();
-            return result;
+        } else {
+            self.undo_taken += usize::from(config.undo_pages);
         }
-        self.undo_promised = promised;
         result
     }
 
-    fn furnish_server(&mut self, server: ServerId, platform: &mut impl Platform) -> Result<(), Pool> {
+    fn furnish_server(&mut self, server: ServerId, os: &mut impl Platform) -> Result<(), Pool> {
         let config = self.servers[server.index()].config;
         if config.ssr_pages == 1 {
-            self.servers[server.index()].preimage = self.take_frame(server, platform)?;
+            self.servers[server.index()].preimage = self.take_frame(server, os)?;
         }
-        for _ in 0..config.undo_pages {
-            let page = self.take_frame(server, platform)?;
-            self.put_reserve(server, page, platform);
+        for index in 0..config.undo_pages {
+            let frame = self.take_frame(server, os)?;
+            self.put_reserve(server, UndoId::new(self.undo_taken as u16 + index), frame);
         }
         if config.integrity {
             for index in 0..usize::from(config.common_pages).div_ceil(SUMS) {
-                self.servers[server.index()].sums[index] = self.take_frame(server, platform)?;
+                self.servers[server.index()].sums[index] = self.take_frame(server, os)?;
             }
             for page in 0..config.common_pages.into() {
-                self.seal(Region::Common(server), page, platform);
+                self.seal(Region::Common(server), page, os);
             }
         }
         Ok(())
+    }
+
+    fn take_frame(&mut self, server: ServerId, os: &mut impl Platform) -> Result<Page, Pool> {
+        let page = os.alloc().ok_or(Pool::Frames)?;
+        self.servers[server.index()].frames += 1;
+        Ok(page)
+    }
+
+    fn give_frame(&mut self, server: ServerId, page: Page, os: &mut impl Platform) {
+        if page != Page::NONE {
+            os.free(page);
+            self.servers[server.index()].frames -= 1;
+        }
     }
 
     /// Makes a session of `client` with a server: zeroed SSR with its header, state [`State::Opening`]. `owner` and
@@ -131,7 +132,7 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         owner: u32,
         object: u32,
         nested: bool,
-        platform: &mut impl Platform,
+        os: &mut impl Platform,
     ) -> Result<BindingId, Pool> {
         let state = &self.servers[server.index()];
         if state.sessions >= state.config.max_bindings {
@@ -161,53 +162,52 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         };
         self.live += 1;
         self.enlist(server, b);
-        let result = self.furnish_binding(server, b, platform);
-        if let Err(pool) = result {
-            self.end(b, platform);
-            return Err(pool);
+        let result = self.furnish_binding(server, b, os).map(|()| b);
+        if result.is_err() {
+            self.end(b, os);
         }
-        Ok(b)
+        result
     }
 
-    fn furnish_binding(&mut self, server: ServerId, b: BindingId, platform: &mut impl Platform) -> Result<(), Pool> {
+    fn furnish_binding(&mut self, server: ServerId, b: BindingId, os: &mut impl Platform) -> Result<(), Pool> {
         let config = self.servers[server.index()].config;
         let large = config.ssr_pages > 1;
         for index in 0..config.ssr_pages {
-            let page = self.take_frame(server, platform)?;
-            platform.zero(page, 0);
+            let page = self.take_frame(server, os)?;
+            os.zero(page, 0);
             let access = if index == 0 && large { Access::ReadOnly } else { Access::ReadWrite };
             let binding = &mut self.bindings[b.index()];
             if index == 0 {
                 (binding.ssr, binding.used) = (page.0, HEADER.next_multiple_of(32));
                 for (word, value) in [MAGIC, HEADER, binding.session].into_iter().enumerate() {
-                    platform.set_word(page, word, value);
+                    os.set_word(page, word, value);
                 }
             }
-            if let Err(pool) = platform.map(b, index.into(), page, access) {
-                self.give_frame(server, page, platform);
+            if let Err(pool) = os.map(b, index.into(), page, access) {
+                self.give_frame(server, page, os);
                 return Err(pool);
             }
             binding.pages += 1;
         }
         if config.ssr_pages == 1 && self.bindings[b.index()].nested {
-            self.bindings[b.index()].first = self.take_frame(server, platform)?;
+            self.bindings[b.index()].first = self.take_frame(server, os)?;
         }
         if large && config.integrity {
-            self.bindings[b.index()].sums = self.take_frame(server, platform)?;
+            self.bindings[b.index()].sums = self.take_frame(server, os)?;
         }
         if config.ssr_pages > 0 {
             self.bindings[b.index()].bound = 1;
-            self.seal(Region::Ssr(b), 0, platform);
+            self.seal(Region::Ssr(b), 0, os);
         }
         Ok(())
     }
 
     /// The `open` hook has finished: the session takes calls. What the hook left is the session's first state, which
     /// no undo goes behind.
-    pub fn opened(&mut self, b: BindingId, platform: &mut impl Platform) {
+    pub fn opened(&mut self, b: BindingId, os: &mut impl Platform) {
         if self.bindings[b.index()].state == State::Opening {
             self.bindings[b.index()].state = State::Active;
-            self.end_ssr(b, Fate::Commit, platform);
+            self.end_ssr(b, Fate::Commit, os);
             self.refresh(b);
         }
     }
@@ -296,39 +296,39 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
 
     /// Ends a session: its frames are free, its handle is stale. While it is open, or retained by a request (whose
     /// undo may still need it), this is deferred to the end of that.
-    pub fn revoke(&mut self, b: BindingId, platform: &mut impl Platform) -> Revoked {
+    pub fn revoke(&mut self, b: BindingId, os: &mut impl Platform) -> Revoked {
         if self.bindings[b.index()].state != State::Free {
             self.bindings[b.index()].state = State::Ending;
             self.refresh(b);
-            self.settle(b, platform);
+            self.settle(b, os);
         }
         if self.bindings[b.index()].state == State::Free { Revoked::Ended } else { Revoked::Deferred }
     }
 
     /// Ends a revoked binding that is part of nothing any more.
-    pub(crate) fn settle(&mut self, b: BindingId, platform: &mut impl Platform) {
+    pub(crate) fn settle(&mut self, b: BindingId, os: &mut impl Platform) {
         let binding = &self.bindings[b.index()];
         let open = binding.server.is_some_and(|server| self.servers[server.index()].open == Some(b));
         if binding.state == State::Ending && binding.holder.is_none() && !open {
-            self.end(b, platform);
+            self.end(b, os);
         }
     }
 
-    fn end(&mut self, b: BindingId, platform: &mut impl Platform) {
+    fn end(&mut self, b: BindingId, os: &mut impl Platform) {
         let Binding { server, pages, first, sums, generation, .. } = self.bindings[b.index()];
         let Some(server) = server else { return };
         self.delist(server, b);
         for index in 0..pages.into() {
-            let page = platform.unmap(b, index);
-            self.give_frame(server, page, platform);
+            let page = os.unmap(b, index);
+            self.give_frame(server, page, os);
         }
-        self.give_frame(server, first, platform);
-        self.give_frame(server, sums, platform);
+        self.give_frame(server, first, os);
+        self.give_frame(server, sums, os);
         let generation = generation.checked_add(1).unwrap_or(1);
         self.bindings[b.index()] = Binding { generation, next: self.free, ..Binding::new() };
         self.free = Some(b);
         self.live -= 1;
-        platform.ended(b);
+        os.ended(b);
     }
 
     /// The private state of a server is gone: each of its sessions needs a reload.

@@ -46,19 +46,19 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     /// Makes the changes of the request final, but goes on retaining its bindings, so that nobody comes between the
     /// commit and the `flush` hooks. A `flush` is then an activation of its own ([`Manager::begin`] with this
     /// request): if it fails, its rollback leads back to the committed state and it can be run again.
-    pub fn commit_request(&mut self, request: RequestId, platform: &mut impl Platform) {
+    pub fn commit_request(&mut self, request: RequestId, os: &mut impl Platform) {
         let mut cursor = self.requests[request.index()].first;
         while let Some(b) = cursor {
-            self.commit_binding(b, platform);
+            self.commit_binding(b, os);
             cursor = self.bindings[b.index()].next_retained;
         }
     }
 
     /// Ends the request: commits what is not yet committed and releases all bindings.
-    pub fn release_request(&mut self, request: RequestId, platform: &mut impl Platform) {
+    pub fn release_request(&mut self, request: RequestId, os: &mut impl Platform) {
         while let Some(b) = self.pop_retained(request) {
-            self.commit_binding(b, platform);
-            self.unretain(b, platform);
+            self.commit_binding(b, os);
+            self.unretain(b, os);
         }
     }
 
@@ -66,44 +66,44 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     /// servers, to their state at its first use; each of these sessions needs a reload.
     ///
     /// Activations of the request that are still open must have been rolled back before.
-    pub fn undo_request(&mut self, request: RequestId, platform: &mut impl Platform) {
+    pub fn undo_request(&mut self, request: RequestId, os: &mut impl Platform) {
         while let Some(b) = self.pop_retained(request) {
             let binding = &mut self.bindings[b.index()];
             binding.needs_reload = binding.in_session();
             binding.flush = false;
-            if binding.first_taken {
-                binding.used = binding.first_used;
+            if let Some(used) = binding.first_used {
+                binding.used = used;
                 if binding.pages == 1 {
-                    restore(Page(binding.ssr), binding.first, binding.used as usize, platform);
-                    self.seal(Region::Ssr(b), 0, platform);
+                    restore(Page(binding.ssr), binding.first, used as usize, os);
+                    self.seal(Region::Ssr(b), 0, os);
                 }
             }
-            self.end_ssr(b, Fate::Undo, platform);
-            self.end_common(b, Fate::Undo, platform);
-            self.unretain(b, platform);
+            self.end_ssr(b, Fate::Undo, os);
+            self.end_common(b, Fate::Undo, os);
+            self.unretain(b, os);
         }
     }
 
-    fn commit_binding(&mut self, b: BindingId, platform: &mut impl Platform) {
-        self.end_ssr(b, Fate::Commit, platform);
-        self.end_common(b, Fate::Commit, platform);
+    fn commit_binding(&mut self, b: BindingId, os: &mut impl Platform) {
+        self.end_ssr(b, Fate::Commit, os);
+        self.end_common(b, Fate::Commit, os);
     }
 
     /// Ends the changes to an SSR that a request could undo.
-    pub(crate) fn end_ssr(&mut self, b: BindingId, fate: Fate, platform: &mut impl Platform) {
+    pub(crate) fn end_ssr(&mut self, b: BindingId, fate: Fate, os: &mut impl Platform) {
         if let Some(server) = self.bindings[b.index()].server {
-            self.bindings[b.index()].first_taken = false;
-            self.close_pages(server, Region::Ssr(b), fate, platform);
-            self.settle_bound(b, platform);
+            self.bindings[b.index()].first_used = None;
+            self.close_pages(server, Region::Ssr(b), fate, os);
+            self.settle_bound(b, os);
         }
     }
 
     /// The same for the common region of a serial server. That of any other server is committed by each call, and by
     /// now another request may be using it.
-    fn end_common(&mut self, b: BindingId, fate: Fate, platform: &mut impl Platform) {
+    fn end_common(&mut self, b: BindingId, fate: Fate, os: &mut impl Platform) {
         let server = self.bindings[b.index()].server;
         if let Some(server) = server.filter(|server| self.servers[server.index()].holder().is_some()) {
-            self.close_pages(server, Region::Common(server), fate, platform);
+            self.close_pages(server, Region::Common(server), fate, os);
         }
     }
 
@@ -141,7 +141,7 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         Some(b)
     }
 
-    fn unretain(&mut self, b: BindingId, platform: &mut impl Platform) {
+    fn unretain(&mut self, b: BindingId, os: &mut impl Platform) {
         self.bindings[b.index()].holder = None;
         if let Some(server) = self.bindings[b.index()].server {
             self.servers[server.index()].retained -= 1;
@@ -149,6 +149,6 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
                 self.refresh_serial(server);
             }
         }
-        self.settle(b, platform);
+        self.settle(b, os);
     }
 }

@@ -33,12 +33,13 @@ impl ServerConfig {
         ServerConfig { ssr_pages: 0, undo_pages: 0, common_pages: 0, max_bindings: 0, serial: false, integrity: false };
 }
 
+#[derive(Clone, Copy)]
 pub(crate) struct Server {
     pub(crate) config: ServerConfig,
     /// Pre-image of the running call on a small SSR.
     pub(crate) preimage: Page,
-    /// Free frames for pre-images; the first word of each leads to the next.
-    pub(crate) reserve: Page,
+    /// Entries of the undo log, with their frames, that hold no pre-image.
+    pub(crate) reserve: Option<UndoId>,
     pub(crate) reserve_free: u16,
     /// Frames in all that this server and its sessions hold.
     pub(crate) frames: u32,
@@ -68,7 +69,7 @@ impl Server {
         Server {
             config: ServerConfig::NONE,
             preimage: Page::NONE,
-            reserve: Page::NONE,
+            reserve: None,
             reserve_free: 0,
             frames: 0,
             first_session: None,
@@ -89,5 +90,10 @@ impl Server {
     /// The request that retains the server whole.
     pub(crate) fn holder(&self) -> Option<RequestId> {
         self.retained_by.filter(|_| self.config.serial && self.retained > 0)
+    }
+
+    /// An activation begins.
+    pub(crate) fn start(&mut self, open: Option<BindingId>, request: Option<RequestId>, first_use: bool) {
+        (self.active, self.open, self.request, self.first_use) = (true, open, request, first_use);
     }
 }
