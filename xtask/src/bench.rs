@@ -22,6 +22,9 @@ pub struct Bench {
     /// One JSON object a line instead of a table
     #[arg(long)]
     json: bool,
+    /// Fail if a figure is above its limit
+    #[arg(long)]
+    check: bool,
 }
 
 /// A figure that the design promises to stay below, or one that is only told.
@@ -60,7 +63,7 @@ struct Figure {
 }
 
 impl Bench {
-    /// Boots the measuring program and shows what it found. Status 1 if a figure is missing or above its limit.
+    /// Boots the measuring program and shows what it found. Status 1 if a figure is missing.
     pub fn run(self, workspace: &Workspace) -> Result<ExitCode> {
         let emulator = qemu::find()?;
         let system = System::build(workspace)?;
@@ -74,14 +77,15 @@ impl Bench {
         if outcome.status != 0 {
             bail!("the measuring program ended with status {}:\n{}", outcome.status, outcome.output.trim_end());
         }
-        let figures = figures(outcome.lines())?;
-        let met = verdicts(&figures);
+        let figures = figures(outcome.lines_of(PROGRAM))?;
         if self.json {
-            outcome.lines().filter(|line| line.starts_with('{')).for_each(|line| println!("{line}"));
+            outcome.lines_of(PROGRAM).filter(|line| line.starts_with('{')).for_each(|line| println!("{line}"));
         } else {
             print!("{}", table(&figures));
         }
-        Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let complete = ROWS.iter().all(|row| value(&figures, row.name).is_some());
+        let good = complete && (within_limits(&figures) || !self.check);
+        Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
@@ -96,9 +100,9 @@ fn value(figures: &[Figure], name: &str) -> Option<u64> {
     figures.iter().find(|figure| figure.name == name).map(|figure| figure.instructions)
 }
 
-/// Whether every row has its figure, and none is above its limit.
-fn verdicts(figures: &[Figure]) -> bool {
-    ROWS.iter().all(|row| value(figures, row.name).is_some_and(|found| row.limit.is_none_or(|limit| found <= limit)))
+/// Whether no figure is above its limit.
+fn within_limits(figures: &[Figure]) -> bool {
+    ROWS.iter().all(|row| row.limit.is_none_or(|limit| value(figures, row.name).is_none_or(|found| found <= limit)))
 }
 
 /// A table in Markdown, which a terminal shows as well.
@@ -143,9 +147,8 @@ mod tests {
 
     #[test]
     fn limits_are_judged() {
-        assert!(verdicts(&all(24)));
-        assert!(!verdicts(&all(25)), "one is above");
-        assert!(!verdicts(&all(24)[1..]), "one is missing");
+        assert!(within_limits(&all(24)));
+        assert!(!within_limits(&all(25)), "one is above");
         assert!(table(&all(25)).contains("| 25 | 24 | miss |"));
         assert!(table(&all(25)[1..]).contains("| - | 24 | missing |"));
     }

@@ -131,6 +131,12 @@ impl Outcome {
     pub fn lines(&self) -> impl Iterator<Item = &str> {
         self.output.lines().map(|line| line.trim_end_matches('\r'))
     }
+
+    /// The lines without the `[PROGRAM] ` that the kernel's log puts in front of what a program says through it.
+    pub fn lines_of<'o>(&'o self, program: &'o str) -> impl Iterator<Item = &'o str> {
+        let own = move |line: &'o str| line.strip_prefix('[')?.strip_prefix(program)?.strip_prefix("] ");
+        self.lines().map(move |line| own(line).unwrap_or(line))
+    }
 }
 
 /// Runs a machine to its end. `seen` gets its output as it comes; `limit` bounds the real time.
@@ -221,11 +227,12 @@ mod tests {
     #[test]
     fn status_and_output_come_back() {
         let mut command = Command::new("sh");
-        command.args(["-c", "printf 'one\\r\\ntwo\\n'; exit 7"]);
+        command.args(["-c", "printf 'one\\r\\n[sh] two\\n'; exit 7"]);
         let mut seen: Vec<u8> = Vec::new();
         let outcome = run(command, None, |bytes| seen.extend(bytes)).expect("it runs");
         assert_eq!(outcome.status, 7);
-        assert_eq!(outcome.lines().collect::<Vec<_>>(), ["one", "two"]);
+        assert_eq!(outcome.lines().collect::<Vec<_>>(), ["one", "[sh] two"]);
+        assert_eq!(outcome.lines_of("sh").collect::<Vec<_>>(), ["one", "two"]);
         assert_eq!(seen, outcome.output.as_bytes());
     }
 }

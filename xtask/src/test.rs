@@ -185,11 +185,11 @@ fn board_tests(system: &System, emulator: &std::path::Path, cpu: Cpu, filter: &s
         }
     };
     let (before, mut all) = (tally.failed, Tally::default());
-    outcome.lines().for_each(|line| {
+    outcome.lines_of(SUITE).for_each(|line| {
         tally.line(line, filter);
         all.line(line, "");
     });
-    if !outcome.lines().any(|line| line == "suite complete") {
+    if !outcome.lines_of(SUITE).any(|line| line == "suite complete") {
         tally.fail(&format!("isolation tests on a {cpu}: the suite did not come to its end"));
     } else if outcome.status != 0 && all.failed == 0 {
         tally.fail(&format!("isolation tests on a {cpu}: status {} although no test failed", outcome.status));
