@@ -52,23 +52,23 @@ macro_rules! service {
     ($service:ty : $interface:path) => {
         #[cfg(target_os = "none")]
         #[allow(unsafe_code)] // the entries; all that is unsafe about them is argued in `rt::server`
-        mod object {
+        mod object_entry {
             use super::*;
 
-            struct Object;
+            struct ThisObject;
 
-            static SLOT: $crate::server::Slot<$service> = $crate::server::Slot::new();
+            static THIS_SLOT: $crate::server::Slot<$service> = $crate::server::Slot::new();
 
             // SAFETY: one slot, and it has no other name outside this block.
-            unsafe impl $crate::server::Object for Object {
+            unsafe impl $crate::server::Object for ThisObject {
                 type Service = $service;
                 #[inline(always)]
                 fn slot() -> &'static $crate::server::Slot<$service> {
-                    &SLOT
+                    &THIS_SLOT
                 }
             }
 
-            $interface!(Object);
+            $interface!(ThisObject);
 
             core::arch::global_asm!(
                 ".pushsection .text.entry, \"ax\", %progbits",
@@ -83,7 +83,7 @@ macro_rules! service {
                 ".popsection",
                 ".global __po_ssr_pages",
                 ".set __po_ssr_pages, {ssr_pages}",
-                hook = sym $crate::server::hook::<Object>,
+                hook = sym $crate::server::hook::<ThisObject>,
                 ssr_pages = const <<$service as $crate::Service>::State as $crate::State>::PAGES,
             );
         }
@@ -95,16 +95,17 @@ macro_rules! service {
     };
 }
 
-/// Makes a program of a function: `program!(main);` with `fn main(argument: u32) -> u32`, which returns its status.
+/// Makes a program of a function: `program!(run);` with `fn run(argument: u32) -> u32`, which returns its status. It
+/// stands in the root of the crate under another name than `main`, which is the host's, or in a module.
 #[macro_export]
 macro_rules! program {
     ($main:path) => {
         #[cfg(target_os = "none")]
         #[allow(unsafe_code)] // the entry: the kernel enters it once, with sp at the top of the stack
-        mod start {
+        mod program_entry {
             use super::*;
 
-            extern "C" fn start(argument: u32, heap: u32) -> ! {
+            extern "C" fn enter_program(argument: u32, heap: u32) -> ! {
                 $crate::program::run(argument, heap, $main)
             }
 
@@ -117,7 +118,7 @@ macro_rules! program {
                 "__program_start:",
                 "b {start}",
                 ".popsection",
-                start = sym start,
+                start = sym enter_program,
             );
         }
 
