@@ -44,9 +44,29 @@ impl Kernel {
         };
         match result {
             Ok(Step::Going) => {}
-            Ok(Step::Done(extra)) => self.answer(thread, Ok(()), extra),
-            Err(error) => self.answer(thread, Err(error), 0),
+            Ok(Step::Done(extra)) => {
+                self.answer(thread, Ok(()), extra);
+                self.forgo(thread);
+            }
+            Err(error) => {
+                self.answer(thread, Err(error), 0);
+                self.forgo(thread);
+            }
         }
+    }
+
+    /// A thread does not want an object any more that it had next.
+    pub fn forgo(&mut self, thread: usize) {
+        if let Some(object) = self.threads[thread].grant.take() {
+            self.domains[object].granted = None;
+            self.release(object);
+        }
+    }
+
+    /// Promises a free object to a thread.
+    fn grant(&mut self, thread: usize, server: usize) {
+        self.domains[server].granted = Some(thread);
+        self.threads[thread].grant = Some(server);
     }
 
     /// Ends a kernel call: status in r0, r1.
@@ -120,7 +140,7 @@ impl Kernel {
                 Err(Error::SessionLost)
             }
             Err(BeginError::Busy) => {
-                self.wait_again(thread, server);
+                self.park(thread, server, binding);
                 Ok(Step::Going)
             }
         }
@@ -134,6 +154,9 @@ impl Kernel {
     /// `open` of a new binding, or `close` of one that ends.
     fn try_hook(&mut self, thread: usize, handle: Handle, kind: Kind) -> Result<Step, Error> {
         let binding = BindingId::new(handle.index as u16);
+        if self.ssr.handle(binding) != handle {
+            return Ok(Step::Done(0));
+        }
         let server = self.server_of(binding);
         match self.acquire(thread, server) {
             Ok(true) => {}
@@ -145,6 +168,9 @@ impl Kernel {
         }
         if self.threads[thread].frame(self.threads[thread].depth + 1).attempts >= 2 {
             self.release(server);
+            if !self.ssr.binding(binding).nested() {
+                self.charge((self.ssr.binding(binding).client() & 0xff) as usize, server);
+            }
             self.ssr.revoke(binding, &mut self.machine);
             return if kind == Kind::Close { Ok(Step::Done(0)) } else { Err(Error::ServerFault) };
         }
@@ -152,11 +178,11 @@ impl Kernel {
         match self.ssr.begin(binding, request, &mut self.machine) {
             Ok(Begin::Ready) => self.activate(thread, server, Some(binding), kind),
             Ok(Begin::NeedsReload) => self.activate(thread, server, Some(binding), Kind::Reload),
-            Err(BeginError::Busy) => self.wait_again(thread, server),
+            Err(BeginError::Busy) => self.park(thread, server, binding),
             Err(BeginError::Lost) => {
                 self.release(server);
                 self.ssr.revoke(binding, &mut self.machine);
-                return Ok(Step::Done(0));
+                return if kind == Kind::Close { Ok(Step::Done(0)) } else { Err(Error::SessionLost) };
             }
         }
         Ok(Step::Going)
@@ -166,8 +192,15 @@ impl Kernel {
     fn try_flush(&mut self, thread: usize, handle: Handle) -> Result<Step, Error> {
         let binding = BindingId::new(handle.index as u16);
         let server = self.server_of(binding);
-        if self.ssr.wants_flush(binding) && !self.acquire(thread, server)? {
-            return Ok(Step::Going);
+        if self.ssr.wants_flush(binding) {
+            match self.acquire(thread, server) {
+                Ok(true) => {}
+                Ok(false) => return Ok(Step::Going),
+                Err(error) => {
+                    self.ssr.set_flush(binding, false);
+                    self.threads[thread].answer(Err(error));
+                }
+            }
         }
         if self.ssr.wants_flush(binding) {
             let request = self.ssr.holder(binding);
@@ -200,8 +233,13 @@ impl Kernel {
                     Ok(false) => return Ok(Step::Going),
                     Err(_) => self.ssr.set_flush(binding, false),
                     Ok(true) => {
-                        if self.ssr.begin(binding, Some(request), &mut self.machine) == Ok(Begin::Ready) {
-                            self.activate(thread, server, Some(binding), Kind::Flush);
+                        let kind = match self.ssr.begin(binding, Some(request), &mut self.machine) {
+                            Ok(Begin::Ready) => Some(Kind::Flush),
+                            Ok(Begin::NeedsReload) => Some(Kind::Reload),
+                            Err(_) => None,
+                        };
+                        if let Some(kind) = kind {
+                            self.activate(thread, server, Some(binding), kind);
                             return Ok(Step::Going);
                         }
                         self.ssr.set_flush(binding, false);
@@ -213,6 +251,7 @@ impl Kernel {
         }
         self.release_request(thread);
         self.threads[thread].set_pending(Pending::None);
+        self.forgo(thread);
         Ok(Step::Going)
     }
 
@@ -230,9 +269,18 @@ impl Kernel {
         }
         self.ssr.release_request(request, &mut self.machine);
         for server in (0..OBJECTS).filter(|server| servers >> server & 1 == 1) {
-            if self.owner_rest(server) == 0 {
-                self.release(server);
-            }
+            self.unpark(server);
+        }
+    }
+
+    /// Lets those wait for an object like others who waited for a request to give it up.
+    pub fn unpark(&mut self, server: usize) {
+        while let Some(thread) = self.domains[server].parked.first() {
+            self.domains[server].parked.remove(&mut self.threads, thread);
+            self.domains[server].waiters.push(&mut self.threads, thread);
+        }
+        if self.owner_rest(server) == 0 {
+            self.release(server);
         }
     }
 
@@ -287,6 +335,7 @@ impl Kernel {
         let domain = &mut self.domains[server];
         if domain.granted == Some(thread) {
             domain.granted = None;
+            self.threads[thread].grant = None;
         } else if domain.hot.lock & !UNUSUAL != 0
             || (domain.state == ObjectState::Recovering && thread != server)
             || domain.granted.is_some()
@@ -324,10 +373,20 @@ impl Kernel {
         }
     }
 
-    /// Gives the object up and waits for it again: what is needed of it is retained by another request.
-    fn wait_again(&mut self, thread: usize, server: usize) {
+    /// Gives the object up and waits until the request ends that retains what is needed of it. That request
+    /// inherits the priority.
+    fn park(&mut self, thread: usize, server: usize, binding: BindingId) {
+        self.scheduler.unready(&mut self.threads, thread);
+        self.threads[thread].state = State::Object(server);
+        self.domains[server].parked.push(&mut self.threads, thread);
+        let priority = self.threads[thread].priority;
+        if let Some(holder) = self.ssr.holder(binding).map(ssr_manager::RequestId::index)
+            && self.threads[holder].priority < priority
+        {
+            self.scheduler.set_priority(&mut self.threads, holder, priority);
+        }
         self.domains[server].hot.lock = UNUSUAL;
-        self.wait(thread, server);
+        self.release(server);
     }
 
     /// Ends the hold on an object: the waiter of highest priority has it next.
@@ -341,7 +400,7 @@ impl Kernel {
             && domain.granted.is_none()
             && let Some((_, waiter)) = domain.waiters.highest(&self.threads)
         {
-            self.domains[server].granted = Some(waiter);
+            self.grant(waiter, server);
             self.wake(waiter, server);
         }
         self.relock(server);
@@ -349,7 +408,10 @@ impl Kernel {
 
     /// Takes a waiter out of an object's queue and makes it ready.
     pub fn wake(&mut self, waiter: usize, server: usize) {
-        self.domains[server].waiters.remove(&mut self.threads, waiter);
+        let domain = &mut self.domains[server];
+        if !domain.waiters.remove(&mut self.threads, waiter) {
+            domain.parked.remove(&mut self.threads, waiter);
+        }
         self.scheduler.ready(&mut self.threads, waiter);
     }
 
@@ -435,11 +497,15 @@ impl Kernel {
                 if flush {
                     self.ssr.set_flush(binding, true);
                 }
+                if depth == 1 {
+                    self.ssr.commit_request(request_id(thread), &mut self.machine);
+                    self.threads[thread].frame_mut(1).attempts = 0;
+                }
                 if depth == 1 && self.ssr.wants_flush(binding) {
                     // The object is kept: nobody comes between the commit and the flush.
                     self.threads[thread].set_pending(Pending::Flush(self.ssr.handle(binding)));
                     self.domains[server].hot.lock = UNUSUAL;
-                    self.domains[server].granted = Some(thread);
+                    self.grant(thread, server);
                 } else {
                     self.threads[thread].set_pending(Pending::None);
                     self.end_activation(thread, server);
@@ -447,6 +513,7 @@ impl Kernel {
             }
             (Kind::Flush, Some(binding)) => {
                 self.ssr.set_flush(binding, false);
+                self.threads[thread].frame_mut(depth).attempts = 0;
                 if frame.registers[0] != 0 {
                     self.threads[thread].top_mut().registers[0] = frame.registers[0];
                 }
@@ -465,7 +532,7 @@ impl Kernel {
                     return self.object_went_on(thread);
                 }
                 // The lock is kept: the step is taken again with the session reloaded.
-                self.domains[server].granted = Some(thread);
+                self.grant(thread, server);
                 self.domains[server].hot.lock = UNUSUAL;
             }
             (Kind::Open, Some(binding)) => {
@@ -491,7 +558,7 @@ impl Kernel {
     }
 
     /// At the outer end of a request, commits it.
-    fn end_request(&mut self, thread: usize) {
+    pub fn end_request(&mut self, thread: usize) {
         if self.threads[thread].depth == 0 && self.threads[thread].pending() == Pending::None {
             let request = request_id(thread);
             if self.ssr.retained(request, None).is_some() {
@@ -538,8 +605,14 @@ impl Kernel {
             self.answer_handle(thread, handle);
             return Ok(());
         }
-        if !nested && (self.tick.wrapping_sub(self.domains[client].blamed_until[server]) as i32) < 0 {
-            return Err((Error::Blamed, 0));
+        if nested {
+            self.forget_lost_session(number, server);
+        }
+        if let Some(until) = self.domains[client].blamed_until[server] {
+            if (self.tick.wrapping_sub(until) as i32) < 0 {
+                return Err((Error::Blamed, 0));
+            }
+            self.domains[client].blamed_until[server] = None;
         }
         if self.ssr.bindings_of(number) >= entry.quota_bindings as usize {
             return Err((Error::Exhausted, Pool::ClientBindings as u32));
@@ -570,6 +643,17 @@ impl Kernel {
             next = self.ssr.sessions_of(client, Some(binding));
         }
         None
+    }
+
+    /// An object that binds again has no use for the session that it lost.
+    fn forget_lost_session(&mut self, client: u32, server: usize) {
+        let mut next = self.ssr.sessions_of(client, None);
+        while let Some(binding) = next {
+            next = self.ssr.sessions_of(client, Some(binding));
+            if self.server_of(binding) == server && self.ssr.binding(binding).state() == Session::Lost {
+                self.ssr.revoke(binding, &mut self.machine);
+            }
+        }
     }
 
     /// `KernelCall::Unbind`.

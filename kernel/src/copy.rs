@@ -6,9 +6,13 @@
 use abi::layout::PAGE;
 use abi::{Error, FailureKind, KernelCall};
 
+use crate::arch::cpu;
 use crate::call::lent_by;
 use crate::kernel::Kernel;
 use crate::thread::{Kind, Lent};
+
+/// Bit of a program status: Thumb state.
+const THUMB: u32 = 1 << 5;
 
 impl Kernel {
     /// Table of the view of a thread's context at `depth`.
@@ -81,9 +85,22 @@ impl Kernel {
             };
             self.machine.frames.copy(target, source, bytes as usize);
             done += bytes;
+            if done < length && cpu::interrupt_pending() {
+                self.call_again(thread, depth, done);
+                return true;
+            }
         }
         self.threads[thread].frame_mut(depth).registers[0] = 0;
         true
+    }
+
+    /// Lets a context make its copy call again, for what is not yet copied: the kernel's preemption point.
+    fn call_again(&mut self, thread: usize, depth: usize, done: u32) {
+        let frame = self.threads[thread].frame_mut(depth);
+        frame.registers[0] += done;
+        frame.registers[1] += done;
+        frame.registers[2] -= done;
+        frame.pc -= if frame.cpsr & THUMB != 0 { 2 } else { 4 };
     }
 
     /// `CopyIn` (`out` = false) and `CopyOut` of the running activation: between its own memory and what its caller lent.
@@ -103,7 +120,8 @@ impl Kernel {
             self.copy_between(thread, (depth, own), (depth - 1, theirs), length)
         };
         match result {
-            Ok(()) => self.answer(thread, Ok(()), 0),
+            Ok(done) if done < length => self.call_again(thread, depth, done),
+            Ok(_) => self.answer(thread, Ok(()), 0),
             Err(CopyError::Range) => self.answer(thread, Err(Error::BadRange), 0),
             Err(CopyError::Failure(kind, address)) => self.fault(thread, kind, address),
         }
@@ -115,7 +133,7 @@ impl Kernel {
         to: (usize, u32),
         from: (usize, u32),
         length: u32,
-    ) -> Result<(), CopyError> {
+    ) -> Result<u32, CopyError> {
         let mut done = 0;
         while done < length {
             let (target, source) = (to.1 + done, from.1 + done);
@@ -125,8 +143,11 @@ impl Kernel {
             let target = self.locate(thread, to.0, target, true)?;
             self.machine.frames.copy(target, source, bytes as usize);
             done += bytes;
+            if cpu::interrupt_pending() {
+                break;
+            }
         }
-        Ok(())
+        Ok(done)
     }
 
     /// Copies bytes to the running context of a thread.

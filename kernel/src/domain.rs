@@ -8,6 +8,7 @@ use abi::info::{ObjectState, Pool};
 use abi::layout::{self, PAGE};
 
 use crate::arch::mmu::{self, Access};
+use crate::board;
 use crate::machine::Machine;
 use crate::thread::{Kind, Queue, USER_MODE};
 
@@ -86,6 +87,8 @@ pub struct Domain {
     pub state: ObjectState,
     /// Object: threads that wait for it.
     pub waiters: Queue,
+    /// Object: threads that wait until a request gives up what it retains of the object.
+    pub parked: Queue,
     /// Object: the waiter that has it next.
     pub granted: Option<usize>,
     /// Object: word of a sabotage to carry out at the next call, 0 = none.
@@ -98,6 +101,8 @@ pub struct Domain {
     pub suspect: bool,
     /// Object: the latest recovery found text or constants damaged.
     pub was_damaged: bool,
+    /// Object: the session whose reload failed last in this recovery.
+    pub reload_failed: Option<ssr_manager::BindingId>,
     /// Object: constructors that failed in a row.
     pub failed_constructors: u32,
     /// Object: recoveries.
@@ -118,8 +123,10 @@ pub struct Domain {
     pub children: u32,
     /// Process: how it ended.
     pub status: Option<u32>,
+    /// Process: failed requests charged to it, for each object.
+    pub charges: [u8; OBJECTS],
     /// Process: until which tick it may not bind to each object, after blame.
-    pub blamed_until: [u32; OBJECTS],
+    pub blamed_until: [Option<u32>; OBJECTS],
 }
 
 impl Domain {
@@ -134,12 +141,14 @@ impl Domain {
         argument: 0,
         state: ObjectState::Stopped,
         waiters: Queue::EMPTY,
+        parked: Queue::EMPTY,
         granted: None,
         sabotage: 0,
         work: Work::Idle,
         booting: true,
         suspect: false,
         was_damaged: false,
+        reload_failed: None,
         failed_constructors: 0,
         restarts: 0,
         failures: 0,
@@ -150,7 +159,8 @@ impl Domain {
         parent: None,
         children: 0,
         status: None,
-        blamed_until: [0; OBJECTS],
+        charges: [0; OBJECTS],
+        blamed_until: [None; OBJECTS],
     };
 
     /// Fills the slot for an entry of the boot image.
@@ -223,6 +233,10 @@ pub fn load(machine: &mut Machine, domain: usize, image: &Image<'_>, entry: &Ent
     }
     let mut window = layout::MMIO_BASE;
     for range in &entry.mmio {
+        assert!(
+            board::grantable(range.address, range.length),
+            "a manifest asks for memory or for the kernel's own devices"
+        );
         for page in 0..pages(range.length) {
             machine.map(domain, window, range.address + page * PAGE, Access::Device)?;
             window += PAGE;

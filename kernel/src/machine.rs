@@ -227,6 +227,8 @@ impl Machine {
         let rollover = self.last_asid == LAST_ASID;
         if rollover {
             self.last_asid = 0;
+            // No walk may bring back what the flush removes: the view in force goes first.
+            mmu::switch_view(0, mmu::empty_view());
             self.rollovers += 1;
             mmu::forget_all();
         }

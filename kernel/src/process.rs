@@ -127,15 +127,12 @@ impl Kernel {
         match self.threads[thread].state {
             State::Ready => {
                 self.scheduler.unready(&mut self.threads, thread);
-                for object in 0..OBJECTS {
-                    if self.domains[object].granted == Some(thread) {
-                        self.domains[object].granted = None;
-                        self.release(object);
-                    }
-                }
+                self.forgo(thread);
             }
             State::Object(object) => {
-                self.domains[object].waiters.remove(&mut self.threads, thread);
+                if !self.domains[object].waiters.remove(&mut self.threads, thread) {
+                    self.domains[object].parked.remove(&mut self.threads, thread);
+                }
                 self.relock(object);
             }
             State::Pause(_) => self.pausing -= 1,

@@ -100,7 +100,7 @@ impl Kernel {
             return self.fail_request(thread, server, pc);
         }
         self.ssr.rollback(server_id(server), &mut self.machine);
-        if depth == 1 && frame.kind != Kind::Flush {
+        if depth == 1 && !self.threads[thread].committed() {
             self.undo_inner(thread);
         }
         self.threads[thread].depth = depth - 1;
@@ -117,11 +117,7 @@ impl Kernel {
         }
         match (frame.kind, binding) {
             (Kind::Reload, Some(binding)) if attempts >= MAX_HOOK_ATTEMPTS => self.lose_session(server, binding),
-            (Kind::Flush, Some(binding)) if attempts >= MAX_ATTEMPTS => {
-                self.ssr.set_flush(binding, false);
-                self.threads[thread].answer(Err(Error::ServerFault));
-                self.domains[server].failed_requests += 1;
-            }
+            (Kind::Flush, Some(binding)) if attempts >= MAX_ATTEMPTS => self.give_up_flush(thread, server, binding),
             _ => self.domains[server].retried += 1,
         }
     }
@@ -134,20 +130,52 @@ impl Kernel {
             let server = self.domain_at(self.threads[thread].frame(depth).domain);
             self.ssr.rollback(server_id(server), &mut self.machine);
             self.threads[thread].depth = depth - 1;
+            self.abandon(thread);
             self.start_recovery(server, thread);
         }
-        self.undo_inner(thread);
+        if !self.threads[thread].committed() {
+            self.undo_inner(thread);
+        }
         let outer = self.threads[thread].frame_mut(1);
         outer.attempts += 1;
         outer.status = u32::from(outer.attempts > 1 && outer.failed_at == pc);
         outer.failed_at = pc;
-        let (suspect, kind, binding) = (outer.attempts > 1, outer.kind, outer.binding);
+        let (suspect, attempts, kind, binding) = (outer.attempts > 1, outer.attempts, outer.kind, outer.binding);
         self.domains[failed].suspect |= suspect;
         self.domains[failed].retried += 1;
         if thread < OBJECTS {
             let binding = self.binding_at(binding);
             self.object_failed(thread, kind, binding);
+        } else if kind == Kind::Flush
+            && attempts >= MAX_ATTEMPTS
+            && let Some(binding) = self.binding_at(binding)
+        {
+            self.give_up_flush(thread, failed, binding);
         }
+    }
+
+    /// What a context that is unwound was about to open or close is nobody's any more.
+    fn abandon(&mut self, thread: usize) {
+        if self.threads[thread].depth == 0 {
+            return;
+        }
+        match self.threads[thread].pending() {
+            Pending::Open(handle) => {
+                self.ssr.revoke(BindingId::new(handle.index as u16), &mut self.machine);
+            }
+            Pending::Close(handle) => {
+                let binding = BindingId::new(handle.index as u16);
+                self.close_later(self.server_of(binding), binding);
+            }
+            _ => {}
+        }
+    }
+
+    /// A flush that keeps failing: what it should have put out is lost, and the client is told.
+    fn give_up_flush(&mut self, thread: usize, server: usize, binding: BindingId) {
+        self.ssr.set_flush(binding, false);
+        self.threads[thread].answer(Err(Error::ServerFault));
+        self.domains[server].failed_requests += 1;
     }
 
     /// Undoes what inner calls of a request retained; healthy objects are reloaded, not restarted.
@@ -156,9 +184,7 @@ impl Kernel {
         if self.ssr.retained(request, None).is_some() {
             self.ssr.undo_request(request, &mut self.machine);
             for server in 0..OBJECTS {
-                if self.domains[server].hot.lock & !UNUSUAL == 0 {
-                    self.release(server);
-                }
+                self.unpark(server);
             }
         }
     }
@@ -173,16 +199,26 @@ impl Kernel {
     /// Ends a request that keeps failing, and charges it to its session.
     pub fn end_hopeless(&mut self, thread: usize, server: usize, binding: BindingId) -> Error {
         self.domains[server].failed_requests += 1;
-        let entry = self.entry_of(server);
-        let failures = self.ssr.blame(binding);
-        if entry.blame_limit > 0 && failures >= entry.blame_limit && !self.ssr.binding(binding).nested() {
-            let client = self.domain_of(thread);
-            self.domains[client].blamed_until[server] = self.tick.wrapping_add(entry.blame_backoff);
+        let client = self.domain_of(thread);
+        if !self.ssr.binding(binding).nested() && self.charge(client, server) {
             self.close_later(server, binding);
             self.report(server, "revokes a session whose requests kept failing");
             return Error::Blamed;
         }
         Error::ServerFault
+    }
+
+    /// Charges a failed request to a process, whichever session it was under. Whether that was one too many: then
+    /// the process may not bind to the object before its back-off ends.
+    pub fn charge(&mut self, client: usize, server: usize) -> bool {
+        let entry = self.entry_of(server);
+        let charges = self.domains[client].charges[server].saturating_add(1);
+        let over = entry.blame_limit > 0 && u32::from(charges) >= entry.blame_limit;
+        self.domains[client].charges[server] = if over { 0 } else { charges };
+        if over {
+            self.domains[client].blamed_until[server] = Some(self.tick.wrapping_add(entry.blame_backoff));
+        }
+        over
     }
 
     /// A session ends without its client: the object's kernel thread runs `close`.
@@ -213,10 +249,11 @@ impl Kernel {
         object.work = if core::mem::take(&mut object.suspect) { Work::Verify(0) } else { Work::Data(0) };
         object.was_damaged = false;
         self.ssr.mark_reload(server_id(server));
-        if let Some(granted) = self.domains[server].granted.take()
-            && granted != thread
-        {
-            self.requeue(granted, server);
+        if let Some(granted) = self.domains[server].granted.take() {
+            self.threads[granted].grant = None;
+            if granted != thread {
+                self.requeue(granted, server);
+            }
         }
         let own = self.threads[server].state;
         if own == State::Object(server) {
@@ -274,10 +311,10 @@ impl Kernel {
 
     fn construct(&mut self, object: usize) {
         let entry = self.entry_of(object);
-        if self.ssr.begin_object(server_id(object), Some(request_id(object))).is_err() {
-            // Retained by a request: the object goes on when that has ended. Its undo or commit wakes it.
-            self.scheduler.rotate(&mut self.threads, object);
-            return;
+        // While a request retains the object, its rebuilding is part of that request.
+        let request = self.ssr.server_holder(server_id(object)).unwrap_or(request_id(object));
+        if self.ssr.begin_object(server_id(object), Some(request)).is_err() {
+            return self.stop(object);
         }
         self.activate(object, object, None, Kind::Construct);
         let cause = if self.domains[object].booting { Cause::Boot } else { Cause::Recovery };
@@ -304,7 +341,7 @@ impl Kernel {
             }
         }
         self.threads[object].frame_mut(1).attempts = 0;
-        self.release_request(object);
+        self.end_request(object);
     }
 
     /// A constructor or a hook on the kernel thread failed; the recovery has begun anew.
@@ -319,9 +356,9 @@ impl Kernel {
                 }
             }
             (Kind::Reload, Some(binding)) => {
-                if self.threads[object].frame(1).attempts >= MAX_HOOK_ATTEMPTS {
+                if self.domains[object].reload_failed.replace(binding) == Some(binding) {
                     self.lose_session(object, binding);
-                    self.threads[object].frame_mut(1).attempts = 0;
+                    self.domains[object].reload_failed = None;
                 }
             }
             (Kind::Close, Some(binding)) => {
@@ -340,6 +377,7 @@ impl Kernel {
     }
 
     fn wake_all(&mut self, object: usize) {
+        self.unpark(object);
         while let Some(waiter) = self.domains[object].waiters.first() {
             self.wake(waiter, object);
         }
@@ -364,6 +402,7 @@ impl Kernel {
 
     fn object_ready(&mut self, object: usize) {
         self.domains[object].work = Work::Idle;
+        self.domains[object].reload_failed = None;
         self.domains[object].state = ObjectState::Running;
         self.restore_priority(object);
         self.release(object);
@@ -379,10 +418,8 @@ impl Kernel {
                 if let Ok(Step::Going) = self.try_close(object, handle) {
                     return;
                 }
-                next = self.ssr.next_session(server_id(object), None);
-            } else {
-                next = self.ssr.next_session(server_id(object), Some(binding));
             }
+            next = self.ssr.next_session(server_id(object), Some(binding));
         }
         if self.threads[object].state == State::Ready {
             self.scheduler.unready(&mut self.threads, object);
@@ -392,9 +429,8 @@ impl Kernel {
 
     /// Whether a living client is on its way to close this session itself.
     fn closed_by_client(&self, binding: BindingId) -> bool {
-        let client = self.ssr.binding(binding).client();
-        let domain = (client & 0xff) as usize;
-        self.client_of(domain) == client && self.threads[domain].pending() == Pending::Close(self.ssr.handle(binding))
+        let close = Pending::Close(self.ssr.handle(binding));
+        self.threads.iter().any(|thread| thread.has_pending(close))
     }
 
     /// Remembers a failure.

@@ -29,6 +29,11 @@ impl Kernel {
             KernelCall::Return | KernelCall::ReturnFlush if object => {
                 self.on_return(thread, call == KernelCall::ReturnFlush)
             }
+            KernelCall::Return | KernelCall::ReturnFlush => {
+                // The fast path has used these registers before it saw that there is nothing to return from.
+                self.threads[thread].top_mut().registers[8..13].fill(0);
+                self.answer(thread, Err(Error::NoSuchCall), 0);
+            }
             KernelCall::Null => self.answer(thread, Ok(()), 0),
             KernelCall::Bind => self.on_bind(thread, name_from_words([r0, r1, r2, r3])),
             KernelCall::Unbind => self.on_unbind(thread, Handle { index: r0, generation: r1 }),
@@ -192,10 +197,7 @@ impl Kernel {
     }
 
     fn process_info(&self, index: usize) -> Option<ProcessInfo> {
-        let slot = OBJECTS + index;
-        if slot >= DOMAINS {
-            return None;
-        }
+        let slot = index.checked_add(OBJECTS).filter(|slot| *slot < DOMAINS)?;
         let (domain, thread) = (&self.domains[slot], &self.threads[slot]);
         if domain.role == Role::None {
             return Some(ProcessInfo::default());

@@ -158,6 +158,8 @@ pub struct Thread {
     pub slice: u32,
     /// Ticks of processor time used.
     pub ticks: u32,
+    /// The object that it has next: it was first in the queue when the object became free.
+    pub grant: Option<usize>,
     /// Ends when its request returns.
     pub doomed: Option<u32>,
     /// Next in the queue it stands in.
@@ -175,6 +177,7 @@ impl Thread {
         priority: 0,
         slice: SLICE,
         ticks: 0,
+        grant: None,
         doomed: None,
         next: None,
     };
@@ -212,6 +215,16 @@ impl Thread {
     /// Sets the kernel work of the running context.
     pub fn set_pending(&mut self, pending: Pending) {
         self.pending[self.depth] = pending;
+    }
+
+    /// Whether the request of this thread is committed, and only its flushes are left.
+    pub fn committed(&self) -> bool {
+        matches!(self.pending[0], Pending::Flush(_) | Pending::Commit)
+    }
+
+    /// Whether one of its contexts has this work to do.
+    pub fn has_pending(&self, pending: Pending) -> bool {
+        self.state != State::Dead && self.pending[..=self.depth].contains(&pending)
     }
 
     /// The address where frame `depth` begins.

@@ -2,7 +2,7 @@
 
 use crate::call::restore;
 use crate::undo::Fate;
-use crate::{BindingId, Manager, Page, Platform, Region, RequestId};
+use crate::{BindingId, Manager, Page, Platform, Region, RequestId, ServerId};
 
 /// A request in progress.
 #[derive(Clone, Copy)]
@@ -26,6 +26,12 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     pub fn holder(&self, b: BindingId) -> Option<RequestId> {
         let binding = &self.bindings[b.index()];
         binding.holder.or(binding.server.and_then(|server| self.servers[server.index()].holder()))
+    }
+
+    /// The request that retains a serial server whole, if any: an activation of its own (a constructor) must be part
+    /// of it.
+    pub fn server_holder(&self, server: ServerId) -> Option<RequestId> {
+        self.servers[server.index()].holder()
     }
 
     /// Nested calls that finished in this request so far. The number only grows (modulo 2^32): if it changed during

@@ -33,11 +33,17 @@ _start:
     msr     spsr_hyp, r0
     eret
 1:  cpsid   aif, #0x13
-    @ MMU, D-cache, I-cache, branch prediction, alignment checks off (SCTLR, B4.1.130).
+    @ Little endian; no user access to the timers (CNTKCTL, B8.1.12).
+    setend  le
+    mov     r0, #0
+    mrc     p15, 0, r1, c0, c1, 1   @ ID_PFR1: is there a generic timer?
+    tst     r1, #0xf0000
+    mcrne   p15, 0, r0, c14, c1, 0
+    @ SCTLR (B4.1.130): off are MMU, caches, branch prediction, alignment checks (M, C, I, Z, A), high vectors (V),
+    @ exceptions in Thumb state or big endian (TE, EE), and write-implies-XN (WXN, UWXN).
     mrc     p15, 0, r0, c1, c0, 0
-    bic     r0, r0, #0x1800
-    bic     r0, r0, #0x0007
-    bic     r0, r0, #0x2000         @ V: vectors at VBAR
+    ldr     r1, =0x42183807
+    bic     r0, r0, r1
     mcr     p15, 0, r0, c1, c0, 0
     isb
     bl      arch_clean_invalidate_all

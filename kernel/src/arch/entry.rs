@@ -74,7 +74,8 @@ svc_entry:
     ldr     r12, =ARCH_KERNEL
     add     r12, r12, r8, lsl #7
     ldm     r12, {{r6, r8, r10, r11}}     @ fast_generation, owner, object, used
-    cmp     r6, r9
+    cmp     r9, #1                        @ 0 is no generation: it marks bindings that go the slow way
+    cmphs   r6, r9
     ldreq   r6, [sp, #({domain} - 60)]
     cmpeq   r6, r8
     bne     svc_saved
@@ -134,10 +135,10 @@ lent_call:
     ldr     lr, [r8, #({own} + \interval)]
     ldr     r11, [r8, #({own} + \interval + 4)]
     sub     lr, r6, lr
-    cmp     lr, r11
-    sublo   lr, r11, lr                 @ room behind the address
-    cmplo   r9, lr
-    bls     1f
+    cmp     r11, lr
+    subhs   lr, r11, lr                 @ room behind the address
+    cmphs   lr, r9
+    bhs     1f
     .endr
     b       svc_saved
 1:  ldr     r11, [r12, #{used}]

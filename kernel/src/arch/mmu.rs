@@ -139,6 +139,10 @@ pub fn init(ram: Range, devices: &[Range], image: Range) {
         static __kernel_start: u8;
         static __rodata_start: u8;
         static __rodata_end: u8;
+        static __kernel_stack_bottom: u8;
+        static __kernel_stack_top: u8;
+        static __panic_stack_bottom: u8;
+        static __panic_stack_top: u8;
     }
     let (table, pages) = (&raw mut arch_kernel_table, &raw mut arch_kernel_pages);
     // SAFETY: runs once, before anything else uses the tables, on the only thread there is.
@@ -156,6 +160,10 @@ pub fn init(ram: Range, devices: &[Range], image: Range) {
     }
     let start = &raw const __kernel_start as u32;
     let (rodata, end) = (&raw const __rodata_start as u32, &raw const __rodata_end as u32);
+    let stacks = [
+        &raw const __kernel_stack_bottom as u32..&raw const __kernel_stack_top as u32,
+        &raw const __panic_stack_bottom as u32..&raw const __panic_stack_top as u32,
+    ];
     let megabyte = start & !0xf_ffff;
     for (index, entry) in pages.iter_mut().enumerate() {
         let address = megabyte + index as u32 * layout::PAGE;
@@ -164,6 +172,8 @@ pub fn init(ram: Range, devices: &[Range], image: Range) {
             *entry = read_only;
         } else if address >= rodata && address < end {
             *entry = read_only | PAGE_XN;
+        } else if stacks.iter().any(|stack| stack.contains(&address)) {
+            *entry = address | NORMAL_PAGE | PAGE_XN | 0b01 << 4 | 0b10;
         }
     }
     table[(megabyte >> 20) as usize] = table_entry(pages.as_ptr() as u32);

@@ -8,5 +8,6 @@ mod pl011;
 mod virt;
 
 pub use virt::{
-    DEVICES, NAME, RAM, TICK_INTERRUPT, acknowledge, end_of_interrupt, exit, init, now_us, put_byte, reload_tick,
+    DEVICES, NAME, RAM, TICK_INTERRUPT, acknowledge, end_of_interrupt, exit, grantable, init, now_us, put_byte,
+    reload_tick,
 };

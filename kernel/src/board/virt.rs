@@ -15,6 +15,12 @@ pub const DEVICES: &[Range] =
 /// Interrupt of the tick: the non-secure physical timer, PPI 14.
 pub const TICK_INTERRUPT: u32 = 30;
 
+/// Whether a service may have these registers: no memory, not the interrupt controller.
+pub fn grantable(address: u32, length: u32) -> bool {
+    let apart = |range: Range| address >= range.start + range.length || length <= range.start.saturating_sub(address);
+    address.checked_add(length).is_some() && apart(RAM) && apart(Range { start: 0x0800_0000, length: 0x0004_0000 })
+}
+
 const UART: Pl011 = Pl011::new(0x0900_0000);
 const GIC: Gic = Gic::new(0x0800_0000, 0x0801_0000);
 

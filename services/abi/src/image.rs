@@ -395,6 +395,10 @@ fn check_entry(image: &Image<'_>, index: usize) -> Result<(), ImageError> {
     if entry.stack == 0 {
         return fail("stack");
     }
+    let device = entry.mmio.iter().any(|range| range.length != 0);
+    if !object && (entry.common != 0 || entry.ssr_pages != 0 || device) {
+        return fail("kind");
+    }
     if entry.common_blob != NONE {
         match image.entries.get(entry.common_blob as usize) {
             Some(other) if other.kind == Kind::Blob as u32 && other.data.file_size <= entry.common => {}

@@ -127,7 +127,11 @@ fn demonstrate(argument: u32, console: &ConsoleClient, out: &mut Output<'_>) -> 
     }
     let equal = claims(&files, &sources, out)?;
     let mut held = table(&tallies, out)?;
-    writeln!(out, "[demo] clients copied {copied} files and saw {errors} errors; {equal} of {} copies equal", sources.len())?;
+    writeln!(
+        out,
+        "[demo] clients copied {copied} files and saw {errors} errors; {equal} of {} copies equal",
+        sources.len()
+    )?;
     held &= errors == 0 && equal == sources.len();
     services(console)?;
     let verdict = if held { "every promise held" } else { "a promise was BROKEN" };
@@ -196,7 +200,11 @@ fn services(console: &ConsoleClient) -> Result<(), Broken> {
             Err(error) => return Err(error.into()),
         };
         let name = abi::call::name_str(&info.name);
-        writeln!(out, "[demo] service {name}: {} failures, {} restarts, {} clients", info.failures, info.restarts, info.clients)?;
+        writeln!(
+            out,
+            "[demo] service {name}: {} failures, {} restarts, {} clients",
+            info.failures, info.restarts, info.clients
+        )?;
     }
     Ok(out.finish()?)
 }
