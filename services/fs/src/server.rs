@@ -1,0 +1,427 @@
+//! The service: requests of clients, and what is rebuilt after a failure.
+//!
+//! Invariant: when a request ends, the volume is in the common region and the open files are in the sessions'
+//! regions, whole. What [`Server`] has in its own memory follows from those two: the mounted volume from the disk,
+//! the table of open files from one session after another (`reload`).
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+
+use hadris_fs::NodeId;
+use rt::abi::call::Cause;
+use rt::{Construct, Error, LentRead, LentWrite, Service, Session};
+
+use crate::disk::Disk;
+use crate::interface::Fs;
+use crate::listing::{END, HEADER, MAX_NAME};
+use crate::open_files::{OpenFile, OpenFiles};
+use crate::path::names;
+use crate::volume::{Place, Volume};
+use crate::words::{OpenFlags, Stat, Usage, Whence};
+use crate::{FsError, MAX_OPEN, MAX_PATH, MAX_TRANSFER, verdict};
+
+/// What is derived for an open file.
+#[derive(Clone, Copy)]
+struct Opened {
+    node: NodeId,
+    /// Where its directory entry lies. It stays there: an open file is neither renamed nor removed.
+    entry: u32,
+    /// Where in its chain it was last.
+    place: Place,
+    /// Whether the library keeps its own place in the chain, for appending.
+    pinned: bool,
+}
+
+/// The open files of a session. `None` where the session has a file: it is lost.
+type Table = Box<[Option<Opened>; MAX_OPEN]>;
+
+/// The service.
+pub struct Server {
+    disk: Disk,
+    volume: Result<Volume, FsError>,
+    sessions: BTreeMap<u32, Table>,
+}
+
+impl Server {
+    /// The service over this region. At boot the volume is checked; after that the verdict is in the region.
+    pub fn over(region: &'static mut [u8], cause: Cause) -> Self {
+        let disk = Disk::new(region);
+        let volume = Volume::mount(&disk, cause == Cause::Recovery);
+        if let (Cause::Boot, Ok(volume)) = (cause, &volume) {
+            verdict::write(&mut disk.bytes_mut(), volume.end(), volume.verdict());
+        }
+        Server { disk, volume, sessions: BTreeMap::new() }
+    }
+
+    /// The memory of the disk.
+    pub fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// Gives the region back; what the service had in its own memory is gone, as in a crash.
+    pub fn into_region(self) -> Option<&'static mut [u8]> {
+        let Server { disk, volume, sessions } = self;
+        drop((volume, sessions));
+        disk.into_bytes()
+    }
+
+    /// Derives the table of a session.
+    fn derive(volume: &mut Result<Volume, FsError>, files: &OpenFiles) -> Table {
+        let mut table = Table::default();
+        if let Ok(volume) = volume {
+            for (fd, file) in files.iter() {
+                table[fd as usize] = NodeId::new(file.node).and_then(|node| opened(volume, node));
+            }
+        }
+        table
+    }
+
+    /// Whether anybody has the file open.
+    fn is_open(&self, node: NodeId) -> bool {
+        self.sessions.values().flat_map(|table| table.iter().flatten()).any(|opened| opened.node == node)
+    }
+
+    /// Forgets where in its chain the file was: its chain has become shorter.
+    fn forget_places(&mut self, node: NodeId) {
+        for opened in self.sessions.values_mut().flat_map(|table| table.iter_mut().flatten()) {
+            if opened.node == node {
+                opened.place = Place::default();
+            }
+        }
+    }
+
+    /// What an open file needs: the volume, the place in the session and the one in the table.
+    fn file<'a>(
+        &'a mut self,
+        session: &'a mut Session<OpenFiles>,
+        fd: u32,
+    ) -> Result<(&'a mut Volume, &'a mut OpenFile, &'a mut Opened), FsError> {
+        let number = session.number();
+        let file = session.get_mut(fd).ok_or(FsError::BadFd)?;
+        let volume = self.volume.as_mut().map_err(|error| *error)?;
+        let opened = self.sessions.get_mut(&number).and_then(|table| table.get_mut(fd as usize)?.as_mut());
+        let opened = opened.filter(|opened| opened.node.get() == file.node).ok_or(FsError::Lost)?;
+        Ok((volume, file, opened))
+    }
+
+    /// The mounted volume.
+    fn volume(&mut self) -> Result<&mut Volume, FsError> {
+        self.volume.as_mut().map_err(|error| *error)
+    }
+
+    /// Gives a file another size, for the benefit of `fd`.
+    fn resize(&mut self, session: &mut Session<OpenFiles>, fd: u32, len: u32) -> Result<(), FsError> {
+        let (volume, file, opened) = self.file(session, fd)?;
+        let found = volume.file(opened.entry)?;
+        if found.size == len {
+            return volume.writable();
+        }
+        if !opened.pinned && len > found.size {
+            opened.pinned = NodeId::new(file.parent).is_some_and(|parent| volume.pin(opened.node, parent, &found));
+        }
+        let node = opened.node;
+        volume.resize(node, &found, len)?;
+        if len < found.size {
+            self.forget_places(node);
+        }
+        Ok(())
+    }
+
+    /// Opens the file of these names.
+    fn open_names(
+        &mut self,
+        session: &mut Session<OpenFiles>,
+        flags: OpenFlags,
+        names: &[&str],
+    ) -> Result<u32, FsError> {
+        let fd = session.free().ok_or(FsError::TooManyOpen)?;
+        let (name, path) = names.split_last().ok_or(FsError::IsDirectory)?;
+        let volume = self.volume()?;
+        let parent = volume.find(path)?;
+        let (node, created) = match volume.child(parent, name) {
+            Ok(_) if flags.contains(OpenFlags::EXCLUSIVE) => return Err(FsError::Exists),
+            Ok(node) => (node, false),
+            Err(FsError::NotFound) if flags.contains(OpenFlags::CREATE) => (volume.create(parent, name)?, true),
+            Err(error) => return Err(error),
+        };
+        let entry = volume.entry_of(node)?;
+        let file = volume.file(entry)?;
+        if flags.contains(OpenFlags::WRITE) && !created {
+            volume.writable()?;
+            if file.stat().attributes.contains(crate::Attributes::READ_ONLY) {
+                return Err(FsError::ReadOnly);
+            }
+        }
+        if flags.contains(OpenFlags::TRUNCATE) && file.size > 0 {
+            volume.resize(node, &file, 0)?;
+            self.forget_places(node);
+        }
+        let table = self.sessions.entry(session.number()).or_default();
+        table[fd as usize] = Some(Opened { node, entry, place: Place::default(), pinned: false });
+        session.set(fd, Some(OpenFile::new(node.get(), parent.get(), flags)));
+        Ok(fd)
+    }
+
+    /// Where the last of these names is or would be, and the node if it is there.
+    fn target<'n>(&mut self, names: &[&'n str]) -> Result<(NodeId, &'n str, Option<NodeId>), FsError> {
+        let (name, path) = names.split_last().ok_or(FsError::Invalid)?;
+        let volume = self.volume()?;
+        let parent = volume.find(path)?;
+        match volume.child(parent, name) {
+            Ok(node) => Ok((parent, name, Some(node))),
+            Err(FsError::NotFound) => Ok((parent, name, None)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends what the table holds of a file.
+    fn drop_file(&mut self, session: u32, fd: u32) {
+        let opened = self.sessions.get_mut(&session).and_then(|table| table.get_mut(fd as usize)?.take());
+        if let (Some(opened), Ok(volume)) = (opened, &mut self.volume)
+            && opened.pinned
+        {
+            volume.unpin(opened.node);
+        }
+    }
+}
+
+/// Derives what the table holds of a file; `None` if there is no such file any more.
+fn opened(volume: &mut Volume, node: NodeId) -> Option<Opened> {
+    let entry = volume.entry_of(node).ok()?;
+    volume.file(entry).ok()?;
+    Some(Opened { node, entry, place: Place::default(), pinned: false })
+}
+
+/// Copies a path from the client.
+fn read_path<'b>(lent: &LentRead<'_>, buffer: &'b mut [u8; MAX_PATH]) -> Result<&'b [u8], FsError> {
+    let path = buffer.get_mut(..lent.len()).ok_or(FsError::BadName)?;
+    lent.copy(0, path).map_err(|_| FsError::BadBuffer)?;
+    Ok(path)
+}
+
+impl Service for Server {
+    type State = OpenFiles;
+
+    fn new(construct: &mut Construct) -> Self {
+        Server::over(construct.take_common(), construct.cause())
+    }
+
+    fn open(&mut self, session: &mut Session<OpenFiles>) -> Result<(), Error> {
+        self.sessions.insert(session.number(), Table::default());
+        Ok(())
+    }
+
+    fn reload(&mut self, session: &mut Session<OpenFiles>) -> Result<(), Error> {
+        // A session that is known already was undone under a service that did not fail, and the disk with it: all that
+        // was derived from the disk may be out of date, for the other sessions too.
+        if self.sessions.contains_key(&session.number()) {
+            self.volume = Volume::mount(&self.disk, true);
+            for opened in self.sessions.values_mut().flat_map(|table| table.iter_mut()) {
+                let node = opened.map(|opened| opened.node);
+                *opened = match (&mut self.volume, node) {
+                    (Ok(volume), Some(node)) => self::opened(volume, node),
+                    _ => None,
+                };
+            }
+        }
+        let table = Self::derive(&mut self.volume, session);
+        self.sessions.insert(session.number(), table);
+        Ok(())
+    }
+
+    fn close(&mut self, session: &mut Session<OpenFiles>) {
+        for fd in 0..MAX_OPEN as u32 {
+            self.drop_file(session.number(), fd);
+        }
+        self.sessions.remove(&session.number());
+    }
+}
+
+impl Fs for Server {
+    fn open(&mut self, session: &mut Session<OpenFiles>, flags: OpenFlags, path: LentRead<'_>) -> Result<u32, FsError> {
+        let changes = OpenFlags::CREATE | OpenFlags::TRUNCATE | OpenFlags::APPEND;
+        let sense = flags.intersects(OpenFlags::READ | OpenFlags::WRITE)
+            && (flags.contains(OpenFlags::WRITE) || !flags.intersects(changes))
+            && (flags.contains(OpenFlags::CREATE) || !flags.contains(OpenFlags::EXCLUSIVE));
+        if !sense {
+            return Err(FsError::Invalid);
+        }
+        let mut buffer = [0; MAX_PATH];
+        let names = names(read_path(&path, &mut buffer)?)?;
+        self.open_names(session, flags, &names)
+    }
+
+    fn create(&mut self, session: &mut Session<OpenFiles>, path: LentRead<'_>) -> Result<u32, FsError> {
+        let flags = OpenFlags::READ | OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::EXCLUSIVE;
+        Fs::open(self, session, flags, path)
+    }
+
+    fn read(&mut self, session: &mut Session<OpenFiles>, fd: u32, mut to: LentWrite<'_>) -> Result<u32, FsError> {
+        let (volume, file, opened) = self.file(session, fd)?;
+        if !file.mode().contains(OpenFlags::READ) {
+            return Err(FsError::WriteOnly);
+        }
+        let found = volume.file(opened.entry)?;
+        let rest = found.size.saturating_sub(file.position) as usize;
+        let len = to.len().min(MAX_TRANSFER).min(rest);
+        volume.pieces(&found, &mut opened.place, file.position, len, &mut |offset, bytes| {
+            to.copy(offset, bytes).map_err(|_| FsError::BadBuffer)
+        })?;
+        file.move_to(file.position + len as u32);
+        Ok(len as u32)
+    }
+
+    fn write(&mut self, session: &mut Session<OpenFiles>, fd: u32, from: LentRead<'_>) -> Result<u32, FsError> {
+        let (volume, file, opened) = self.file(session, fd)?;
+        if !file.mode().contains(OpenFlags::WRITE) {
+            return Err(FsError::ReadOnly);
+        }
+        volume.writable()?;
+        let size = volume.file(opened.entry)?.size;
+        let position = if file.mode().contains(OpenFlags::APPEND) { size } else { file.position };
+        let gap = position.saturating_sub(size) as usize;
+        if from.is_empty() {
+            return Ok(0);
+        }
+        let len = from.len().min(MAX_TRANSFER.saturating_sub(gap)) as u32;
+        let end = position.checked_add(len).filter(|_| len > 0).ok_or(FsError::TooBig)?;
+        if end > size {
+            self.resize(session, fd, end)?;
+        }
+        let (volume, file, opened) = self.file(session, fd)?;
+        let found = volume.file(opened.entry)?;
+        let copied = volume.pieces(&found, &mut opened.place, position, len as usize, &mut |offset, bytes| {
+            from.copy(offset, bytes).map_err(|_| FsError::BadBuffer)
+        });
+        match copied {
+            Ok(()) => {
+                file.move_to(end);
+                Ok(len)
+            }
+            Err(error) if end > size => {
+                self.resize(session, fd, size)?;
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn seek(&mut self, session: &mut Session<OpenFiles>, fd: u32, whence: Whence, offset: i32) -> Result<u32, FsError> {
+        let (volume, file, opened) = self.file(session, fd)?;
+        let base = match whence {
+            Whence::Start => 0,
+            Whence::Current => file.position,
+            Whence::End => volume.file(opened.entry)?.size,
+        };
+        let position = base.checked_add_signed(offset).ok_or(FsError::Invalid)?;
+        file.move_to(position);
+        Ok(position)
+    }
+
+    fn close(&mut self, session: &mut Session<OpenFiles>, fd: u32) -> Result<(), FsError> {
+        session.get(fd).ok_or(FsError::BadFd)?;
+        session.set(fd, None);
+        self.drop_file(session.number(), fd);
+        Ok(())
+    }
+
+    fn remove(&mut self, _: &mut Session<OpenFiles>, path: LentRead<'_>) -> Result<(), FsError> {
+        let mut buffer = [0; MAX_PATH];
+        let names = names(read_path(&path, &mut buffer)?)?;
+        let (parent, name, node) = self.target(&names)?;
+        if self.is_open(node.ok_or(FsError::NotFound)?) {
+            return Err(FsError::Busy);
+        }
+        self.volume()?.remove(parent, name)
+    }
+
+    fn rename(&mut self, _: &mut Session<OpenFiles>, split: u32, paths: LentRead<'_>) -> Result<(), FsError> {
+        let mut buffer = [0; MAX_PATH];
+        let (from, to) = read_path(&paths, &mut buffer)?.split_at_checked(split as usize).ok_or(FsError::Invalid)?;
+        let (from, to) = (names(from)?, names(to)?);
+        let (from_parent, from_name, source) = self.target(&from)?;
+        let source = source.ok_or(FsError::NotFound)?;
+        let mut ancestor = self.volume()?.root();
+        for name in to.split_last().ok_or(FsError::Invalid)?.1 {
+            ancestor = self.volume()?.child(ancestor, name)?;
+            if ancestor == source {
+                return Err(if self.volume()?.is_dir(source)? { FsError::Invalid } else { FsError::NotDirectory });
+            }
+        }
+        let (to_parent, to_name, target) = self.target(&to)?;
+        if self.is_open(source) || target.is_some_and(|target| self.is_open(target)) {
+            return Err(FsError::Busy);
+        }
+        self.volume()?.rename((from_parent, from_name), (to_parent, to_name))
+    }
+
+    fn list(
+        &mut self,
+        _: &mut Session<OpenFiles>,
+        cursor: u32,
+        path: LentRead<'_>,
+        mut to: LentWrite<'_>,
+    ) -> Result<(u32, u32), FsError> {
+        let mut buffer = [0; MAX_PATH];
+        let names = names(read_path(&path, &mut buffer)?)?;
+        let volume = self.volume()?;
+        let directory = volume.find(&names)?;
+        let (mut cursor, mut written) = (cursor, 0);
+        let mut encoded = [0; HEADER + MAX_NAME.next_multiple_of(4)];
+        while cursor != END && written < MAX_TRANSFER {
+            let next = volume.next_entry(directory, cursor, &mut |entry| {
+                let len = entry.encode(&mut encoded).ok_or(FsError::Damaged)?;
+                if written + len > to.len() {
+                    return Ok(false);
+                }
+                to.copy(written, &encoded[..len]).map_err(|_| FsError::BadBuffer)?;
+                written += len;
+                Ok(true)
+            })?;
+            match next {
+                Some(next) => cursor = next,
+                None if written == 0 => return Err(FsError::BadBuffer),
+                None => break,
+            }
+        }
+        Ok((written as u32, cursor))
+    }
+
+    fn stat(&mut self, _: &mut Session<OpenFiles>, path: LentRead<'_>) -> Result<Stat, FsError> {
+        let mut buffer = [0; MAX_PATH];
+        let names = names(read_path(&path, &mut buffer)?)?;
+        let volume = self.volume()?;
+        let node = volume.find(&names)?;
+        volume.stat(node)
+    }
+
+    fn fstat(&mut self, session: &mut Session<OpenFiles>, fd: u32) -> Result<Stat, FsError> {
+        let (volume, _, opened) = self.file(session, fd)?;
+        Ok(volume.file(opened.entry)?.stat())
+    }
+
+    fn mkdir(&mut self, _: &mut Session<OpenFiles>, path: LentRead<'_>) -> Result<(), FsError> {
+        let mut buffer = [0; MAX_PATH];
+        let names = names(read_path(&path, &mut buffer)?)?;
+        let (name, path) = names.split_last().ok_or(FsError::Exists)?;
+        let volume = self.volume()?;
+        let parent = volume.find(path)?;
+        volume.mkdir(parent, name)
+    }
+
+    fn truncate(&mut self, session: &mut Session<OpenFiles>, fd: u32, len: u32) -> Result<(), FsError> {
+        let (_, file, _) = self.file(session, fd)?;
+        if !file.mode().contains(OpenFlags::WRITE) {
+            return Err(FsError::ReadOnly);
+        }
+        self.resize(session, fd, len)
+    }
+
+    fn sync(&mut self, _: &mut Session<OpenFiles>) -> Result<(), FsError> {
+        self.volume()?.writable()
+    }
+
+    fn usage(&mut self, _: &mut Session<OpenFiles>) -> Result<Usage, FsError> {
+        self.volume()?.usage()
+    }
+}
