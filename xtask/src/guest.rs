@@ -37,7 +37,7 @@ pub fn build(workspace: &Workspace, toolchain: &Toolchain) -> Result<Executables
     let mut command = toolchain.cargo(workspace, "build");
     command.args(["--release", "--bins", "--quiet", "--message-format", "json-render-diagnostics"]);
     for package in &packages {
-        command.args(["--package", package.name.as_str()]);
+        command.args(["--package", &package.id.repr]);
     }
     let bar = host::spinner("compiling kernel, services and programs");
     let mut child = command

@@ -31,13 +31,13 @@ impl Lint {
         let mut host = toolchain.host_cargo(workspace, "clippy");
         host.args(["--quiet", "--all-targets"]);
         workspace.host_packages().iter().for_each(|package| {
-            host.args(["--package", package.name.as_str()]);
+            host.args(["--package", &package.id.repr]);
         });
 
         let mut board = toolchain.cargo(workspace, "clippy");
         board.args(["--quiet", "--release", "--lib", "--bins"]);
         workspace.board_packages().iter().for_each(|package| {
-            board.args(["--package", package.name.as_str()]);
+            board.args(["--package", &package.id.repr]);
         });
 
         let mut good = true;

@@ -3,8 +3,8 @@
 //! Host tests of the logic; the suite that runs on the board and prints `test NAME ... ok` or `FAILED`; and
 //! end-to-end boots, which are Rust tests of the package `tests`. Those find this tool in `CURIOS_XTASK`.
 
-use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::host;
 use crate::image::Start;
 use crate::qemu::{self, Console, Cpu, Machine};
 use crate::toolchain::Toolchain;
-use crate::workspace::{Workspace, has_executable, has_testable_library};
+use crate::workspace::Workspace;
 
 /// The program that tries everything forbidden.
 const SUITE: &str = "suite";
@@ -97,60 +97,37 @@ impl Test {
     }
 }
 
-/// Tests of libraries and of this tool. Packages with an executable for the board have tests in their library only.
+/// Tests of everything that has tests for the host (`test = false` in a manifest says that a target has none).
 fn host_tests(workspace: &Workspace, filter: &str, tally: &mut Tally) -> Result<()> {
+    let tested = |package: &&Package| package.targets.iter().any(|target| target.test || target.doctest);
     let packages: Vec<&Package> =
-        workspace.packages().into_iter().filter(|package| package.name.as_str() != BOOTS).collect();
-    let is_host = |package: &&&Package| !workspace.runs_on_board(package) || !has_executable(package);
-    let whole: Vec<&str> = packages
-        .iter()
-        .filter(is_host)
-        .filter(|package| has_testable_library(package) || has_executable(package))
-        .map(|package| package.name.as_str())
-        .collect();
-    let libraries: Vec<&str> = packages
-        .iter()
-        .filter(|package| !is_host(package) && has_testable_library(package))
-        .map(|package| package.name.as_str())
-        .collect();
-    for (names, kinds) in [(whole, &["--lib", "--bins", "--tests"][..]), (libraries, &["--lib", "--tests"][..])] {
-        if !names.is_empty() {
-            cargo_test(workspace, &names, kinds, filter, &[], "host tests", tally)?;
-        }
-    }
-    Ok(())
+        workspace.packages().into_iter().filter(|package| package.name.as_str() != BOOTS).filter(tested).collect();
+    cargo_test(workspace, &packages, filter, None, "host tests", tally)
 }
 
 fn boot_tests(workspace: &Workspace, filter: &str, tally: &mut Tally) -> Result<()> {
     let tool = std::env::current_exe().context("cannot find this tool's own file")?;
-    cargo_test(
-        workspace,
-        &[BOOTS],
-        &["--tests"],
-        filter,
-        &[("CURIOS_XTASK", tool.into_os_string())],
-        "end-to-end boots",
-        tally,
-    )
+    let packages: Vec<&Package> =
+        workspace.packages().into_iter().filter(|package| package.name.as_str() == BOOTS).collect();
+    cargo_test(workspace, &packages, filter, Some(&tool), "end-to-end boots", tally)
 }
 
-/// Runs `cargo test`, shows its output, and counts.
+/// Runs `cargo test`, shows its output, and counts. `tool` is this tool's own file, for tests that start it.
 fn cargo_test(
     workspace: &Workspace,
-    packages: &[&str],
-    kinds: &[&str],
+    packages: &[&Package],
     filter: &str,
-    environment: &[(&str, OsString)],
+    tool: Option<&Path>,
     what: &str,
     tally: &mut Tally,
 ) -> Result<()> {
     host::say(what);
     let mut command = Command::new(Toolchain::own_cargo());
-    command.current_dir(&workspace.root).args(["test", "--quiet", "--no-fail-fast"]).args(kinds);
+    command.current_dir(&workspace.root).args(["test", "--quiet", "--no-fail-fast"]);
     packages.iter().for_each(|package| {
-        command.args(["--package", package]);
+        command.args(["--package", &package.id.repr]);
     });
-    command.args(["--", filter, "--format", "pretty"]).envs(environment.iter().map(|(name, value)| (name, value)));
+    command.args(["--", filter, "--format", "pretty"]).envs(tool.map(|tool| ("CURIOS_XTASK", tool)));
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -172,7 +149,7 @@ fn cargo_test(
 }
 
 /// Boots the suite once. It counts its own tests, ends with status 0 if none failed, and says `suite complete`.
-fn board_tests(system: &System, emulator: &std::path::Path, cpu: Cpu, filter: &str, tally: &mut Tally) -> Result<()> {
+fn board_tests(system: &System, emulator: &Path, cpu: Cpu, filter: &str, tally: &mut Tally) -> Result<()> {
     host::say(&format!("isolation tests on a {cpu}"));
     let bootable = system.pack("suite", &[Start { program: SUITE, instances: 1, argument: 0 }], None)?;
     let command =

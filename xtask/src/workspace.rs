@@ -116,10 +116,3 @@ impl Workspace {
 pub fn has_executable(package: &Package) -> bool {
     package.targets.iter().any(|target| target.kind.contains(&TargetKind::Bin))
 }
-
-/// Whether a package has a library with tests for the host (`test = false` in its manifest says that it has none).
-pub fn has_testable_library(package: &Package) -> bool {
-    let library =
-        |kinds: &[TargetKind]| kinds.iter().any(|kind| matches!(kind, TargetKind::Lib | TargetKind::ProcMacro));
-    package.targets.iter().any(|target| library(&target.kind) && target.test)
-}
