@@ -97,7 +97,7 @@ fn populate(world: &mut World, seed: usize) {
     for index in 0..model::BINDINGS {
         let number = (seed + 3 * index) % (model::REQUESTS + SERVERS);
         world.bind((seed / 8 + index) % SERVERS, client(number), None);
-        world.open(0, index);
+        world.open(0, seed + 7 * index);
     }
     (0..model::BINDINGS).for_each(|index| world.view(index));
 }

@@ -184,21 +184,28 @@ impl World {
 
     /// The service at the top of request `r` makes its state larger or smaller.
     pub fn resize(&mut self, r: usize, to: usize) {
-        let Some(server) = self.stacks[r].last().copied() else { return };
+        if let Some(server) = self.stacks[r].last().copied()
+            && !self.set_size(server, to)
+        {
+            self.unwind(r, server);
+        }
+    }
+
+    /// The running service makes its state larger or smaller. False: the activation has failed.
+    pub fn set_size(&mut self, server: ServerId, to: usize) -> bool {
         let open = self.servers[server.index()].active.as_ref().expect("active").open;
         let pages = usize::from(self.servers[server.index()].config.ssr_pages);
-        let Some(b) = open.filter(|_| pages > 0) else { return };
+        let Some(b) = open.filter(|_| pages > 0) else { return true };
         let raw = 16 + to % (pages * PAGE_SIZE - 15);
         let (old, new) = (self.sessions[&b].memory.used, raw.next_multiple_of(32));
         let mut bytes: Vec<(usize, u8)> = (old..new).map(|offset| (offset, (offset / 32 + to) as u8)).collect();
         bytes.extend((4..).zip((raw as u32).to_le_bytes()));
-        for (offset, value) in bytes {
-            if !self.store(server, RegionKind::Ssr, offset, value) {
-                return self.unwind(r, server);
-            }
+        if !bytes.into_iter().all(|(offset, value)| self.store(server, RegionKind::Ssr, offset, value)) {
+            return false;
         }
         self.sessions.get_mut(&b).expect("open").memory.used = new;
         self.saw(if new > old { "grown" } else { "shrunk" });
+        true
     }
 
     /// A hook of the kernel on an idle session (reload or close), or an upcall of its server.

@@ -188,7 +188,7 @@ impl World {
         let holder = self.holder(b);
         if self.begin(b, holder) == Ok(Begin::Ready) {
             let server = self.sessions[&b].server;
-            if self.scribble(server, seed, 2) {
+            if self.set_size(server, seed * 641) && self.scribble(server, seed, 2) {
                 self.finish(server);
                 self.ssr.opened(b, &mut self.machine);
                 let session = self.sessions.get_mut(&b).expect("open");
