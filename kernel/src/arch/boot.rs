@@ -30,7 +30,7 @@ _start:
     adr     r0, 1f
     msr     elr_hyp, r0
     mov     r0, #0x1d3
-    msr     spsr_hyp, r0
+    msr     spsr_cxsf, r0           @ the SPSR of the mode itself has no banked name (B9.3.10)
     eret
 1:  cpsid   aif, #0x13
     @ Little endian; no user access to the timers (CNTKCTL, B8.1.12).
