@@ -113,8 +113,8 @@ pub const COMMANDS: &[Command] = &[
     Command { name: "mem", usage: "", help: "the kernel's pools: how much is in use", run: system::mem },
     Command {
         name: "crash",
-        usage: "SERVICE KIND [entry|copy|end], or nothing for the kinds",
-        help: "makes a service fail in its next call",
+        usage: "SERVICE KIND [entry|copy|end]",
+        help: "makes a service fail in its next call; alone: lists the kinds",
         run: system::crash,
     },
     Command { name: "uptime", usage: "", help: "time since the start", run: system::uptime },

@@ -2,7 +2,7 @@
 
 use core::fmt::{self, Write};
 
-use fs::{Entries, FsClient, FsError, MAX_PATH, OpenFlags, Stat, listing};
+use fs::{Attributes, Entries, FsClient, FsError, MAX_PATH, OpenFlags, Stat, listing};
 use rt::{CallError, Text};
 use sha2::{Digest, Sha256};
 
@@ -217,13 +217,10 @@ pub fn stat(context: &mut Context<'_, '_>, words: &Words) -> Result<(), Failure>
     each(words, |path| {
         let stat = about(path, fs.stat(path.as_bytes()))?;
         let kind = if stat.is_dir() { "directory" } else { "file" };
-        writeln!(
-            out,
-            "{path}: {kind}, {} bytes, changed {}, {:?}",
-            stat.size,
-            Modified(stat.modified),
-            stat.attributes
-        )?;
+        write!(out, "{path}: {kind}, {} bytes, changed {}", stat.size, Modified(stat.modified))?;
+        let shown = stat.attributes - Attributes::DIRECTORY;
+        shown.iter_names().try_for_each(|(name, _)| write!(out, ", {name}"))?;
+        writeln!(out)?;
         Ok(())
     })
 }
@@ -282,7 +279,7 @@ mod tests {
         entry_line(&mut line, "a file", &Stat { size: 1234, modified, ..Stat::default() }).unwrap();
         assert_eq!(line.as_str(), "      1234  2026-11-20 22:47  a file\n");
         let mut line = Text::<80>::new();
-        let attributes = fs::Attributes::DIRECTORY;
+        let attributes = Attributes::DIRECTORY;
         entry_line(&mut line, "d", &Stat { attributes, modified: 1 << 21 | 1 << 16, ..Stat::default() }).unwrap();
         assert_eq!(line.as_str(), "         0  1980-01-01 00:00  d/\n");
     }

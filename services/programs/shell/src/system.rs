@@ -35,7 +35,7 @@ pub fn help(context: &mut Context<'_, '_>, _: &Words) -> Result<(), Failure> {
     for command in COMMANDS {
         let mut synopsis = Text::<80>::new();
         write!(synopsis, "{} {}", command.name, command.usage)?;
-        writeln!(context.out, "{:<30}  {}", synopsis.as_str(), command.help)?;
+        writeln!(context.out, "{:<35}  {}", synopsis.as_str(), command.help)?;
     }
     writeln!(context.out, "Quotes or a backslash keep blanks in a word.")?;
     Ok(())
