@@ -84,6 +84,7 @@ pub fn load(named: Option<&Path>, room: usize) -> Result<Vec<u8>> {
         bail!("{}: {} bytes, but the RAM disk has room for {room}", name(), metadata.len());
     }
     let mut image = std::fs::read(path).with_context(name)?;
+    widen_sector_count(&mut image);
     let length = check(&image).with_context(name)?;
     image.truncate(length);
     Ok(image)
@@ -128,6 +129,25 @@ pub fn check(image: &[u8]) -> Result<usize, DiskError> {
         Err(error) => Err(DiskError::Damaged(error.to_string())),
         Ok(report) if !report.is_clean() => Err(DiskError::Damaged(format!("{} findings{text}", report.findings()))),
         Ok(_) => volume_length(image, &geometry),
+    }
+}
+
+/// Moves the number of sectors of a small FAT32 volume to where FAT32 has it.
+///
+/// `mkfs.vfat -F 32` writes a number below 65536 into the field of 16 bits, which must be 0 in FAT32 (Microsoft's FAT
+/// specification, `BPB_TotSec16`); other systems mind, and the library calls it damage.
+fn widen_sector_count(image: &mut [u8]) {
+    let half =
+        |image: &[u8], at: usize| image.get(at..at + 2).map_or(0, |bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
+    let backup = usize::from(half(image, 50)).saturating_mul(SECTOR as usize);
+    let is_fat32 = is_boot_sector(image) && half(image, 17) == 0 && half(image, 22) == 0;
+    for start in [0, backup] {
+        let Some(sector) = image.get_mut(start..start + SECTOR as usize).filter(|_| is_fat32) else { return };
+        let count = half(sector, 19);
+        if count != 0 && sector[32..36] == [0; 4] && sector[510..] == [0x55, 0xaa] {
+            sector[32..34].copy_from_slice(&count.to_le_bytes());
+            sector[19..21].fill(0);
+        }
     }
 }
 
