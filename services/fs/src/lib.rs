@@ -14,7 +14,6 @@ pub mod listing;
 pub mod open_files;
 pub mod path;
 pub mod server;
-pub mod verdict;
 pub mod volume;
 mod words;
 

@@ -1,4 +1,4 @@
-//! What a session holds in its Server State Region: the open files, and nothing else.
+//! What a session holds in its Server State Region: the open files, and the verdict on the volume.
 //!
 //! It is all that a rebuilt service needs to go on: which directory entry, at which position. Where in its chain of
 //! clusters a position lies is derived, and kept in the service's own memory.
@@ -6,6 +6,7 @@
 use rt::SsrState;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::volume::Verdict;
 use crate::{MAX_OPEN, OpenFlags};
 
 /// One open file. A free place is all zeros.
@@ -67,12 +68,21 @@ impl OpenFile {
     }
 }
 
-/// The open files of a session; the number of a file is its index.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, SsrState)]
+/// The word for [`Verdict::Sound`]; far from the other one, and from nothing.
+const SOUND: u32 = 0x646e_7573;
+/// The word for [`Verdict::Damaged`].
+const DAMAGED: u32 = 0x9b91_8a8c;
+
+/// The state of a session. The number of an open file is its index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, SsrState)]
 #[ssr(validate = OpenFiles::holds)]
 #[repr(C)]
 pub struct OpenFiles {
     files: [OpenFile; MAX_OPEN],
+    /// [`SOUND`] or [`DAMAGED`].
+    verdict: u32,
+    /// 0.
+    reserved: u32,
 }
 
 impl OpenFiles {
@@ -103,8 +113,21 @@ impl OpenFiles {
         (0..).zip(&self.files).filter(|(_, file)| file.node != 0)
     }
 
+    /// What the check of the volume found.
+    pub fn verdict(&self) -> Verdict {
+        if self.verdict == SOUND { Verdict::Sound } else { Verdict::Damaged }
+    }
+
+    /// Keeps what the check of the volume found.
+    pub fn set_verdict(&mut self, verdict: Verdict) {
+        self.verdict = match verdict {
+            Verdict::Sound => SOUND,
+            Verdict::Damaged => DAMAGED,
+        };
+    }
+
     /// Whether all of it makes sense.
     fn holds(&self) -> bool {
-        self.files.iter().all(OpenFile::holds)
+        matches!(self.verdict, SOUND | DAMAGED) && self.reserved == 0 && self.files.iter().all(OpenFile::holds)
     }
 }

@@ -16,9 +16,9 @@ use crate::interface::Fs;
 use crate::listing::{END, HEADER, MAX_NAME};
 use crate::open_files::{OpenFile, OpenFiles};
 use crate::path::names;
-use crate::volume::{Place, Volume};
+use crate::volume::{Place, Verdict, Volume};
 use crate::words::{OpenFlags, Stat, Usage, Whence};
-use crate::{FsError, MAX_OPEN, MAX_PATH, MAX_TRANSFER, verdict};
+use crate::{FsError, MAX_OPEN, MAX_PATH, MAX_TRANSFER};
 
 /// What is derived for an open file.
 #[derive(Clone, Copy)]
@@ -38,18 +38,19 @@ type Table = Box<[Option<Opened>; MAX_OPEN]>;
 /// The service.
 pub struct Server {
     disk: Disk,
-    volume: Result<Volume, FsError>,
+    /// `None` until the first session, or else the first request, after a failure.
+    volume: Option<Result<Volume, FsError>>,
     sessions: BTreeMap<u32, Table>,
 }
 
 impl Server {
-    /// The service over this region. At boot the volume is checked; after that the verdict is in the region.
+    /// The service over this region. At boot the volume is checked.
     pub fn over(region: &'static mut [u8], cause: Cause) -> Self {
         let disk = Disk::new(region);
-        let volume = Volume::mount(&disk, cause == Cause::Recovery);
-        if let (Cause::Boot, Ok(volume)) = (cause, &volume) {
-            verdict::write(&mut disk.bytes_mut(), volume.end(), volume.verdict());
-        }
+        let volume = match cause {
+            Cause::Boot => Some(Volume::mount(&disk, None)),
+            Cause::Recovery => None,
+        };
         Server { disk, volume, sessions: BTreeMap::new() }
     }
 
@@ -63,17 +64,6 @@ impl Server {
         let Server { disk, volume, sessions } = self;
         drop((volume, sessions));
         disk.into_bytes()
-    }
-
-    /// Derives the table of a session.
-    fn derive(volume: &mut Result<Volume, FsError>, files: &OpenFiles) -> Table {
-        let mut table = Table::default();
-        if let Ok(volume) = volume {
-            for (fd, file) in files.iter() {
-                table[fd as usize] = NodeId::new(file.node).and_then(|node| opened(volume, node));
-            }
-        }
-        table
     }
 
     /// Whether anybody has the file open.
@@ -98,7 +88,7 @@ impl Server {
     ) -> Result<(&'a mut Volume, &'a mut OpenFile, &'a mut Opened), FsError> {
         let number = session.number();
         let file = session.get_mut(fd).ok_or(FsError::BadFd)?;
-        let volume = self.volume.as_mut().map_err(|error| *error)?;
+        let volume = mounted(&mut self.volume, &self.disk)?;
         let opened = self.sessions.get_mut(&number).and_then(|table| table.get_mut(fd as usize)?.as_mut());
         let opened = opened.filter(|opened| opened.node.get() == file.node).ok_or(FsError::Lost)?;
         Ok((volume, file, opened))
@@ -106,7 +96,7 @@ impl Server {
 
     /// The mounted volume.
     fn volume(&mut self) -> Result<&mut Volume, FsError> {
-        self.volume.as_mut().map_err(|error| *error)
+        mounted(&mut self.volume, &self.disk)
     }
 
     /// Gives a file another size, for the benefit of `fd`.
@@ -177,12 +167,17 @@ impl Server {
     /// Ends what the table holds of a file.
     fn drop_file(&mut self, session: u32, fd: u32) {
         let opened = self.sessions.get_mut(&session).and_then(|table| table.get_mut(fd as usize)?.take());
-        if let (Some(opened), Ok(volume)) = (opened, &mut self.volume)
+        if let (Some(opened), Some(Ok(volume))) = (opened, &mut self.volume)
             && opened.pinned
         {
             volume.unpin(opened.node);
         }
     }
+}
+
+/// The mounted volume. One that nobody knows the verdict of is checked first.
+fn mounted<'v>(volume: &'v mut Option<Result<Volume, FsError>>, disk: &Disk) -> Result<&'v mut Volume, FsError> {
+    volume.get_or_insert_with(|| Volume::mount(disk, None)).as_mut().map_err(|error| *error)
 }
 
 /// Derives what the table holds of a file; `None` if there is no such file any more.
@@ -207,6 +202,7 @@ impl Service for Server {
     }
 
     fn open(&mut self, session: &mut Session<OpenFiles>) -> Result<(), Error> {
+        session.set_verdict(self.volume().map_or(Verdict::Damaged, |volume| volume.verdict()));
         self.sessions.insert(session.number(), Table::default());
         Ok(())
     }
@@ -215,16 +211,22 @@ impl Service for Server {
         // A session that is known already was undone under a service that did not fail, and the disk with it: all that
         // was derived from the disk may be out of date, for the other sessions too.
         if self.sessions.contains_key(&session.number()) {
-            self.volume = Volume::mount(&self.disk, true);
+            self.volume = None;
+        }
+        if self.volume.is_none() {
+            let mut volume = Volume::mount(&self.disk, Some(session.verdict()));
             for opened in self.sessions.values_mut().flat_map(|table| table.iter_mut()) {
                 let node = opened.map(|opened| opened.node);
-                *opened = match (&mut self.volume, node) {
-                    (Ok(volume), Some(node)) => self::opened(volume, node),
-                    _ => None,
-                };
+                *opened = node.and_then(|node| self::opened(volume.as_mut().ok()?, node));
+            }
+            self.volume = Some(volume);
+        }
+        let mut table = Table::default();
+        if let Ok(volume) = self.volume() {
+            for (fd, file) in session.iter() {
+                table[fd as usize] = NodeId::new(file.node).and_then(|node| opened(volume, node));
             }
         }
-        let table = Self::derive(&mut self.volume, session);
         self.sessions.insert(session.number(), table);
         Ok(())
     }

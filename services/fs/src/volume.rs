@@ -13,9 +13,10 @@ use hadris_fs::{
 use crate::disk::Disk;
 use crate::listing::{END, Entry};
 use crate::words::{Attributes, Stat, Usage};
-use crate::{FsError, MAX_TRANSFER, verdict};
+use crate::{FsError, MAX_TRANSFER};
 
-/// What the check of a volume found; decides whether it is ever written.
+/// What the check of a volume found; decides whether it is ever written. The check is done once, at boot: requests
+/// keep a sound volume sound. After a failure of the service the sessions know the verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Its structures are sound.
@@ -60,13 +61,13 @@ pub struct Volume {
 }
 
 impl Volume {
-    /// Mounts the volume that starts at the disk's first byte. Its structures are checked first, unless it is said to
-    /// be checked and the verdict is found behind its end.
+    /// Mounts the volume that starts at the disk's first byte. Without a verdict its structures are checked first,
+    /// which takes a walk over all of it.
     ///
     /// # Errors
     /// [`FsError::NoVolume`] if there is no FAT volume, [`FsError::Damaged`] if its boot sector does not fit itself
     /// or the disk.
-    pub fn mount(disk: &Disk, checked: bool) -> Result<Self, FsError> {
+    pub fn mount(disk: &Disk, verdict: Option<Verdict>) -> Result<Self, FsError> {
         let mount = |options| {
             FatFs::mount(disk.clone(), options).map_err(|error| match error.kind() {
                 ErrorKind::NotRecognized => FsError::NoVolume,
@@ -75,8 +76,7 @@ impl Volume {
         };
         let mut fat = mount(MountOptions::new())?;
         let geometry = *fat.info();
-        let kept = if checked { verdict::read(&disk.bytes(), geometry.data_end()) } else { None };
-        let verdict = kept.unwrap_or_else(|| examine(disk, &geometry));
+        let verdict = verdict.unwrap_or_else(|| examine(disk, &geometry));
         if verdict == Verdict::Damaged {
             fat = mount(MountOptions::new().read_only())?;
         } else {
@@ -88,11 +88,6 @@ impl Volume {
     /// What the check found.
     pub fn verdict(&self) -> Verdict {
         self.verdict
-    }
-
-    /// Where on the disk the volume ends, in bytes.
-    pub fn end(&self) -> u64 {
-        self.geometry.data_end()
     }
 
     /// The root directory.

@@ -5,7 +5,7 @@ mod common;
 use common::{Bed, Random, findings, mount, volume};
 use fs::open_files::OpenFiles;
 use fs::volume::Verdict;
-use fs::{FsError, OpenFlags, Whence, verdict};
+use fs::{FsError, OpenFlags, Whence};
 use hadris_fat::FatKind;
 use rt::{Service, Session, State};
 use zerocopy::{FromBytes, IntoBytes};
@@ -54,7 +54,7 @@ fn no_volume() {
                 region = random.bytes(len);
             }
             let before = region.clone();
-            let mut bed = Bed::boot_region(region, len, 2);
+            let mut bed = Bed::boot(region, 2);
             assert!(matches!(bed.open(0, NEW, "a"), Err(FsError::NoVolume | FsError::Damaged)));
             assert!(matches!(bed.list("", 1000), Err(FsError::NoVolume | FsError::Damaged)));
             assert!(matches!(bed.usage(), Err(FsError::NoVolume | FsError::Damaged)));
@@ -148,25 +148,21 @@ fn damaged_volumes_can_be_read() {
 
 #[test]
 fn the_verdict_is_kept() {
-    let image = populated(FatKind::Fat12, 200, 512);
-    let len = image.len();
-    let mut bed = Bed::boot(image.clone(), 1);
-    let (region, _) = bed.state();
-    assert_eq!(verdict::read(&region, len as u64), Some(Verdict::Sound));
-    assert!(region[..len] == image, "the check writes nothing on the disk");
-    assert_eq!(verdict::read(&region, len as u64 + 1), None, "no room, no verdict");
-    // Without a page for it the service checks again, and works.
-    let mut bed = Bed::boot_region(image, len, 1);
+    let mut bed = Bed::boot(populated(FatKind::Fat12, 200, 512), 2);
+    assert_eq!(bed.sessions[0].verdict(), Verdict::Sound);
+    // What the sessions say is believed: no check takes the time of a recovery.
+    bed.sessions[0].set_verdict(Verdict::Damaged);
     bed.crash();
-    bed.put("file", b"content").expect("writes");
-    bed.assert_clean("no page for the verdict");
-    // A page that is no verdict: checked again.
-    let mut region = bed.state().0;
-    region.resize(len + verdict::PAGE, 0x55);
-    let mut bed = Bed::boot_region(region, len, 1);
-    bed.server().disk().bytes_mut()[len..].fill(0x55);
+    assert_eq!(bed.create(1, "new"), Err(FsError::Damaged));
+    // A service that recovers without sessions checks again.
+    let sessions = std::mem::take(&mut bed.sessions);
     bed.crash();
-    bed.put("file", b"other content").expect("writes");
+    bed.sessions = sessions;
+    for session in &mut bed.sessions {
+        Service::open(bed.server.as_mut().expect("runs"), session).expect("opens");
+    }
+    assert_eq!(bed.create(1, "new"), Ok(0));
+    assert_eq!(bed.sessions[0].verdict(), Verdict::Sound);
 }
 
 #[test]

@@ -84,23 +84,13 @@ pub fn fsck(bytes: &[u8]) -> Option<String> {
 pub struct Bed {
     pub server: Option<Server>,
     pub sessions: Vec<Session<OpenFiles>>,
-    /// Bytes of the region that are the disk's.
-    pub disk: usize,
 }
 
 impl Bed {
-    /// Boots a service on this disk, with so many sessions. The region has one page more than the disk.
+    /// Boots a service on this disk, with so many sessions.
     pub fn boot(disk: Vec<u8>, sessions: u32) -> Self {
-        let len = disk.len();
-        let mut region = disk;
-        region.resize(len + fs::verdict::PAGE, 0);
-        Self::boot_region(region, len, sessions)
-    }
-
-    /// The same with a region of any length.
-    pub fn boot_region(region: Vec<u8>, disk: usize, sessions: u32) -> Self {
-        let server = Server::over(Box::leak(region.into_boxed_slice()), Cause::Boot);
-        let mut bed = Bed { server: Some(server), sessions: Vec::new(), disk };
+        let server = Server::over(Box::leak(disk.into_boxed_slice()), Cause::Boot);
+        let mut bed = Bed { server: Some(server), sessions: Vec::new() };
         for number in 0..sessions {
             let mut session = Session::for_test(number * 3 + 1);
             Service::open(bed.server(), &mut session).expect("opens");
@@ -151,9 +141,7 @@ impl Bed {
 
     /// The bytes of the disk.
     pub fn image(&mut self) -> Vec<u8> {
-        let mut bytes = self.state().0;
-        bytes.truncate(self.disk);
-        bytes
+        self.state().0
     }
 
     /// The disk is clean for everybody who looks.
@@ -300,5 +288,5 @@ pub fn is_dir(stat: &Stat) -> bool {
 
 /// A volume mounted as the service does.
 pub fn mount(bytes: Vec<u8>) -> Result<Volume, FsError> {
-    Volume::mount(&Disk::new(Box::leak(bytes.into_boxed_slice())), false)
+    Volume::mount(&Disk::new(Box::leak(bytes.into_boxed_slice())), None)
 }
