@@ -59,6 +59,7 @@ pub fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> 
     let client = client(&interface, &name, &methods);
     let entries = entries(&interface, &methods);
     Ok(quote! {
+        #[allow(clippy::too_many_arguments)] // as many as there are registers
         #interface
         #client
         #entries
@@ -78,6 +79,7 @@ fn client(interface: &ItemTrait, name: &LitStr, methods: &[Method]) -> TokenStre
             binding: ::rt::client::Binding,
         }
 
+        #[allow(clippy::too_many_arguments)] // as many as there are registers
         impl #client {
             /// The name of the service.
             pub const NAME: &'static str = #name;
@@ -138,6 +140,7 @@ fn entries(interface: &ItemTrait, methods: &[Method]) -> TokenStream {
         #[doc(hidden)]
         pub struct #holder;
 
+        #[allow(clippy::too_many_arguments)] // as many as there are registers
         impl #holder {
             #(#functions)*
         }

@@ -164,8 +164,8 @@ fn image_tag() -> u32 {
         static __build_id: [u32; 9];
     }
     // SAFETY: service.ld puts the note of the linker (`--build-id=sha1`, link.rs) there; it is never written.
-    let note = unsafe { &*(&raw const __build_id) };
-    note[4] | 1
+    let start = unsafe { __build_id[4] };
+    start | 1
 }
 
 /// On the host there is one image.
