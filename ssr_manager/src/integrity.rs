@@ -33,9 +33,6 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
                 (Region::Ssr(b), 0)
             }
         };
-        if matches!(region, Region::Ssr(_)) && state.config.ssr_pages == 0 {
-            return None;
-        }
         let intact = self.intact(region, page, os);
         if let (Region::Ssr(b), false) = (region, intact) {
             self.lose(b);

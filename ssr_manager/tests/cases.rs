@@ -292,3 +292,34 @@ fn two_requests_in_one_server() {
         assert_eq!(machine.bytes(Region::Common(SERVER), 0)[0], 0);
     }
 }
+
+/// After `commit_request` nothing can be undone any more, and nobody else comes in before the release.
+#[test]
+fn a_commit_is_final() {
+    for ssr_pages in [1, 3] {
+        let (mut ssr, mut machine) = with_server(&ServerConfig { ssr_pages, serial: true, ..CHECKED });
+        let b = session(&mut ssr, &mut machine, CLIENT, true);
+        ssr.begin(b, Some(REQUEST), &mut machine).expect("idle");
+        for region in [Region::Ssr(b), Region::Common(SERVER)] {
+            store(&mut ssr, &mut machine, region, 20, 0xcc);
+        }
+        assert_eq!(ssr.finish(SERVER, &mut machine), Ok(Finished::Retained));
+        ssr.commit_request(REQUEST, &mut machine);
+        assert_eq!(ssr.undo_free(SERVER), 4);
+        assert_eq!(ssr.begin(b, Some(RequestId::new(1)), &mut machine), Err(BeginError::Busy));
+        assert_eq!((ssr.retained(REQUEST, None), ssr.retained(REQUEST, Some(b))), (Some(b), None));
+        ssr.undo_request(REQUEST, &mut machine);
+        assert_eq!((machine.bytes(Region::Ssr(b), 0)[20], machine.bytes(Region::Common(SERVER), 0)[20]), (0xcc, 0xcc));
+        assert_eq!(ssr.retained(REQUEST, None), None);
+    }
+}
+
+/// A session that was lost in its `open` hook does not come to life.
+#[test]
+fn lost_before_it_was_opened() {
+    let (mut ssr, mut machine) = with_server(&PLAIN);
+    let b = ssr.bind(SERVER, CLIENT, 0, 0, false, &mut machine).expect("room");
+    ssr.lose(b);
+    ssr.opened(b, &mut machine);
+    assert_eq!(ssr.binding(b).state(), State::Lost);
+}

@@ -247,8 +247,8 @@ impl World {
         }
     }
 
-    /// The private state of a server is gone.
-    pub fn recover(&mut self, server: usize) {
+    /// The private state of a server is gone; its sessions are reloaded at once or, `lazy`, at their next calls.
+    pub fn recover(&mut self, server: usize, lazy: bool) {
         if self.servers[server].active.is_some() {
             return;
         }
@@ -256,7 +256,7 @@ impl World {
         for session in self.sessions.values_mut().filter(|session| session.server.index() == server) {
             session.needs_reload |= matches!(session.state, State::Active | State::Closing);
         }
-        let mut cursor = self.ssr.next_session(server_id(server), None);
+        let mut cursor = self.ssr.next_session(server_id(server), None).filter(|_| !lazy);
         while let Some(b) = cursor {
             assert!(self.sessions[&b].needs_reload);
             let holder = self.holder(b);
