@@ -12,7 +12,7 @@ use crate::domain::{DOMAINS, Domain, OBJECTS, Role};
 use crate::machine::Machine;
 use crate::ssr::{MAX_BINDINGS, Ssr};
 use crate::thread::{Kind, Pending, Scheduler, State, Thread};
-use ssr_manager::{BindingId, RequestId, ServerId};
+use ssr_manager::{BindingId, RequestId, ServerId, Verified};
 
 /// Failures that the kernel remembers.
 pub const FAILURES: usize = 32;
@@ -42,6 +42,8 @@ pub struct Kernel {
     pub failures: [FailureInfo; FAILURES],
     /// Failures since boot.
     pub failure_count: u32,
+    /// Where the idle scrub is: object, and what it verified last.
+    scrubbed: (usize, Option<Verified>),
 }
 
 impl Kernel {
@@ -59,6 +61,7 @@ impl Kernel {
             pausing: 0,
             failures: [NO_FAILURE; FAILURES],
             failure_count: 0,
+            scrubbed: (0, None),
         }
     }
 
@@ -146,6 +149,7 @@ impl Kernel {
     pub fn run(&mut self) -> u32 {
         loop {
             let Some(thread) = self.scheduler.next() else {
+                self.scrub();
                 cpu::wait_for_interrupt();
                 self.interrupts();
                 continue;
@@ -166,6 +170,22 @@ impl Kernel {
             if cpu::interrupt_pending() {
                 self.interrupts();
             }
+        }
+    }
+
+    /// The idle scrub: one page of one service's checksummed state, every time that nothing else is to be done.
+    fn scrub(&mut self) {
+        let object = self.scrubbed.0;
+        let last = self.ssr.verify_next(server_id(object), self.scrubbed.1, &self.machine);
+        self.scrubbed = match last {
+            None => ((object + 1) % OBJECTS, None),
+            Some(_) => (object, last),
+        };
+        if last.is_some_and(|page| !page.intact) {
+            self.report(
+                object,
+                "state at rest was damaged: its session is lost, or (common region) its requests will fail",
+            );
         }
     }
 

@@ -4,13 +4,14 @@
 //! it, a few pages a step, while its callers wait and everyone else runs. The failed call is a waiter like the
 //! others: when the object runs again, it is tried again from its saved arguments.
 
-use abi::call::{Cause, METHOD_SHIFT};
+use abi::call::{Cause, METHOD_MASK, METHOD_SHIFT};
 use abi::info::{FailureInfo, ObjectState};
 use abi::layout::{self, PAGE};
 use abi::{Error, FailureKind};
 use ssr_manager::{Begin, BindingId, Fault as Write, RegionKind, State as Session};
 
 use crate::arch::cpu::{self, Fault};
+use crate::arch::mmu;
 use crate::call::Step;
 use crate::domain::{self, OBJECTS, UNUSUAL, Work};
 use crate::kernel::{FAILURES, Kernel, request_id, server_id};
@@ -64,6 +65,9 @@ impl Kernel {
         if server >= OBJECTS {
             return Ok(false);
         }
+        if kind == RegionKind::Ssr && self.read_only(thread, depth, server) {
+            return Ok(false);
+        }
         let page = ((address - base) / PAGE) as usize;
         self.domains[server].hot.lock |= UNUSUAL;
         match self.ssr.write_fault(server_id(server), kind, page, &mut self.machine) {
@@ -72,6 +76,13 @@ impl Kernel {
             Ok(Write::Damaged) => Err(FailureKind::SsrDamaged),
             Err(_) => Err(FailureKind::UndoExhausted),
         }
+    }
+
+    /// Whether the activation at `depth` is a method that is declared read-only.
+    fn read_only(&self, thread: usize, depth: usize, server: usize) -> bool {
+        let method = self.threads[thread].frame(depth - 1).registers[7] >> METHOD_SHIFT & METHOD_MASK;
+        let called = matches!(self.threads[thread].frame(depth).kind, Kind::Fast | Kind::Method);
+        called && method < 64 && self.entry_of(server).read_only >> method & 1 == 1
     }
 
     /// Something that a context must not do: an activation fails, a program ends.
@@ -249,6 +260,7 @@ impl Kernel {
         object.work = if core::mem::take(&mut object.suspect) { Work::Verify(0) } else { Work::Data(0) };
         object.was_damaged = false;
         self.ssr.mark_reload(server_id(server));
+        self.reset_device(server);
         if let Some(granted) = self.domains[server].granted.take() {
             self.threads[granted].grant = None;
             if granted != thread {
@@ -264,6 +276,16 @@ impl Kernel {
         let priority = self.threads[thread].priority.max(self.threads[server].priority);
         self.scheduler.set_priority(&mut self.threads, server, priority);
         self.restore_priority(thread);
+    }
+
+    /// Stops an object's device as its manifest says, so that it does nothing more for the activation that failed.
+    fn reset_device(&mut self, object: usize) {
+        let entry = self.entry_of(object);
+        if entry.reset_register != 0 {
+            let (contextidr, ttbr0) = self.own_view(object);
+            // SAFETY: the image was checked: the register lies in the device window, which `load` has mapped.
+            unsafe { mmu::write_device(contextidr, ttbr0, entry.reset_register, entry.reset_value) };
+        }
     }
 
     /// A thread that was about to enter an object stands in its queue again, in front.
@@ -447,7 +469,7 @@ impl Kernel {
         let method = match frame.kind {
             Kind::Fast | Kind::Method if thread != server => {
                 let depth = self.threads[thread].depth.clamp(1, MAX_DEPTH - 1);
-                self.threads[thread].frame(depth - 1).registers[7] >> METHOD_SHIFT & 0xffff
+                self.threads[thread].frame(depth - 1).registers[7] >> METHOD_SHIFT & METHOD_MASK
             }
             kind => 0x8000_0000 | (kind as u32).saturating_sub(Kind::Construct as u32),
         };

@@ -244,6 +244,16 @@ pub fn publish_text(address: u32, length: u32) {
     };
 }
 
+/// Writes a device register that a view maps; the view stays in force.
+///
+/// # Safety
+/// `address` is a word in the device window of that view, mapped for writing.
+pub unsafe fn write_device(contextidr: u32, ttbr0: u32, address: u32, value: u32) {
+    switch_view(contextidr, ttbr0);
+    // SAFETY: the caller's promise; no Rust object lives in user space.
+    unsafe { (address as *mut u32).write_volatile(value) };
+}
+
 /// Switches to a view: by way of the empty table, so that no walk pairs the old table with the new ASID (B3.10.4).
 pub fn switch_view(contextidr: u32, ttbr0: u32) {
     // SAFETY: user space only: the kernel runs on TTBR1. `ttbr0` comes from the table pool.

@@ -22,6 +22,9 @@ register_bitfields! [u32,
     ]
 ];
 
+/// Looks at a full FIFO: a character at 9,600 baud takes a millisecond.
+const MAX_WAIT: u32 = 1_000_000;
+
 /// A PL011 at a fixed address.
 pub struct Pl011 {
     base: usize,
@@ -33,11 +36,12 @@ impl Pl011 {
         Pl011 { base }
     }
 
-    /// Writes a byte, waiting for room in the FIFO.
+    /// Writes a byte, waiting for room in the FIFO; not forever, as the UART may be switched off.
     pub fn put(&self, byte: u8) {
         // SAFETY: `base` is the board's UART, mapped for the life of the kernel; all access is volatile.
         let registers = unsafe { &*(self.base as *const Registers) };
-        while registers.flags.is_set(Flags::TXFF) {}
+        let full = || registers.flags.is_set(Flags::TXFF);
+        (0..MAX_WAIT).take_while(|_| full()).for_each(drop);
         registers.data.set(u32::from(byte));
     }
 }

@@ -172,6 +172,11 @@ pub struct Entry {
     pub spawns: u64,
     /// Device registers, mapped one after the other from [`layout::MMIO_BASE`].
     pub mmio: [Mmio; MAX_MMIO],
+    /// Address, in the device window, of the register that resets the service's device; 0 = none. The kernel writes it
+    /// first of all when the service recovers.
+    pub reset_register: u32,
+    /// What it writes there.
+    pub reset_value: u32,
     /// Instances of a program to start at boot.
     pub autostart: u32,
     /// Argument of the first instance (r0 of the program, r3 of the constructor); the n-th gets `argument` + n.
@@ -432,6 +437,10 @@ fn check_entry(image: &Image<'_>, index: usize) -> Result<(), ImageError> {
     }
     if mmio > u64::from(layout::MMIO_END - layout::MMIO_BASE) {
         return fail("mmio");
+    }
+    let registers = layout::MMIO_BASE..layout::MMIO_BASE + mmio as u32;
+    if entry.reset_register != 0 && (!registers.contains(&entry.reset_register) || !entry.reset_register.is_multiple_of(4)) {
+        return fail("reset_register");
     }
     for (name, set, kind) in [("callees", entry.callees, Kind::Object), ("spawns", entry.spawns, Kind::Program)] {
         for bit in 0..64 {

@@ -108,7 +108,7 @@ fn accepts_the_sample() {
 #[test]
 fn names_what_is_wrong() {
     type Change = fn(&mut Entry);
-    let cases: [(Change, &str); 17] = [
+    let cases: [(Change, &str); 19] = [
         (|e| e.name = [0; 16], "name"),
         (|e| e.name[6] = b'x', "name"),
         (|e| e.kind = 4, "kind"),
@@ -126,6 +126,8 @@ fn names_what_is_wrong() {
         (|e| e.ssr_pages = 257, "ssr_pages"),
         (|e| e.callees = 2, "callees"),
         (|e| e.mmio[0].address = 0x10, "mmio"),
+        (|e| e.reset_register = abi::layout::MMIO_BASE, "reset_register"),
+        (|e| (e.mmio[0].length, e.reset_register) = (0x1000, abi::layout::MMIO_BASE + 2), "reset_register"),
     ];
     for (change, expected) in cases {
         let mut image = sample();

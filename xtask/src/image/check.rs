@@ -156,6 +156,12 @@ impl<'m> Checker<'m> {
         if manifest.mmio.len() > MAX_MMIO {
             self.add(manifest, manifest.mmio[MAX_MMIO].line, format!("mmio: at most {MAX_MMIO} ranges"));
         }
+        if let Some(reset) = &manifest.reset {
+            let length: u64 = manifest.mmio.iter().map(|range| u64::from(range.value.length)).sum();
+            if u64::from(reset.value.register) >= length || reset.value.register % 4 != 0 {
+                self.add(manifest, reset.line, "reset: its register is no word of the mmio ranges".into());
+            }
+        }
         let mut room = u64::from(layout::MMIO_END - layout::MMIO_BASE);
         for range in &manifest.mmio {
             let (start, end) = ends(range);

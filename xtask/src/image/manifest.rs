@@ -33,6 +33,16 @@ pub struct MmioRange {
     pub length: u32,
 }
 
+/// The register that resets a device, and what to write there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reset {
+    /// Offset from the start of the first range of `mmio`, through all ranges.
+    pub register: u32,
+    /// The value.
+    pub value: u32,
+}
+
 /// A manifest as its file states it; [`super::check`] judges the values.
 #[derive(Clone, Debug)]
 pub struct Manifest {
@@ -82,6 +92,8 @@ pub struct Manifest {
     pub spawns: Vec<At<String>>,
     /// Device registers.
     pub mmio: Vec<At<MmioRange>>,
+    /// How its device is reset when it recovers.
+    pub reset: Option<At<Reset>>,
 }
 
 /// Bytes: a number, or a text such as `"64K"` or `"12M"`.
@@ -187,6 +199,7 @@ struct Table {
     blame_backoff: Option<Spanned<u32>>,
     #[serde(default)]
     mmio: Vec<Spanned<MmioRange>>,
+    reset: Option<Spanned<Reset>>,
 }
 
 impl Table {
@@ -209,6 +222,7 @@ impl Table {
             there("blame_limit", self.blame_limit.as_ref()),
             there("blame_backoff", self.blame_backoff.as_ref()),
             there("mmio", self.mmio.first()),
+            there("reset", self.reset.as_ref()),
         ];
         keys.into_iter().flatten().collect()
     }
@@ -331,5 +345,6 @@ pub fn read(file: &Path, text: &str) -> Result<Manifest, Problem> {
         callees: lines.all(table.callees),
         spawns: lines.all(table.spawns),
         mmio: lines.all(table.mmio),
+        reset: table.reset.map(|value| lines.at(value)),
     })
 }

@@ -182,6 +182,10 @@ fn part(boot: &Boot<'_>, manifest: &Manifest, executable: &Executable, image: &m
     for (slot, range) in entry.mmio.iter_mut().zip(&manifest.mmio) {
         *slot = Mmio { address: range.value.address, length: range.value.length };
     }
+    if let Some(reset) = &manifest.reset {
+        entry.reset_register = abi::layout::MMIO_BASE.saturating_add(reset.value.register);
+        entry.reset_value = reset.value.value;
+    }
     Ok(entry)
 }
 
