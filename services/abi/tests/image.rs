@@ -85,7 +85,9 @@ fn trust(bytes: &[u8]) {
             assert_eq!(image.segment(segment).len(), segment.file_size as usize);
             assert!(segment.file_size <= segment.memory_size || segment.memory_size == 0);
             if entry.kind != Kind::Blob as u32 {
-                assert!(u64::from(segment.address) + u64::from(segment.memory_size) <= u64::from(abi::layout::IMAGE_END));
+                assert!(
+                    u64::from(segment.address) + u64::from(segment.memory_size) <= u64::from(abi::layout::IMAGE_END)
+                );
             }
         }
         if entry.kind != Kind::Blob as u32 {

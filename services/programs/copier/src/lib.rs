@@ -60,7 +60,7 @@ pub fn sources(files: &FsClient) -> Result<Vec<Source>, CallError<FsError>> {
             for entry in Entries::new(&buffer[..bytes as usize]) {
                 let path = if directory.is_empty() { entry.name.into() } else { format!("{directory}/{}", entry.name) };
                 let hidden = entry.stat.attributes.intersects(Attributes::HIDDEN | Attributes::SYSTEM);
-                if matches!(entry.name, "." | "..") || hidden || path == &COPIES[1..] {
+                if matches!(entry.name, "." | "..") || hidden || path == COPIES[1..] {
                     continue;
                 }
                 if entry.stat.is_dir() {
