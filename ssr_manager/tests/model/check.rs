@@ -61,6 +61,8 @@ impl World {
             let open = server.active.as_ref().and_then(|active| active.open);
             assert_eq!(self.ssr.is_active(id), server.active.is_some());
             assert_eq!(self.ssr.open_session(id), open);
+            let retained = server.retained.iter().next().filter(|_| server.config.serial);
+            assert_eq!(self.ssr.server_holder(id), retained.and_then(|b| self.sessions[b].holder));
             let taken = usize::from(server.config.undo_pages) - self.ssr.undo_free(id);
             if taken == 0 {
                 server.written.clear();
