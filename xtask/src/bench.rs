@@ -14,6 +14,9 @@ use crate::qemu::{self, Console, Cpu, Machine};
 use crate::workspace::Workspace;
 
 const PROGRAM: &str = "bench";
+/// Marks round the table in README.md.
+const OPEN: &str = "<!-- bench -->";
+const CLOSE: &str = "<!-- /bench -->";
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Measures in guest instructions, client stub to client stub, on a cortex-a15.
@@ -22,6 +25,9 @@ pub struct Bench {
     /// One JSON object a line instead of a table
     #[arg(long)]
     json: bool,
+    /// Write the table into README.md, too
+    #[arg(long)]
+    readme: bool,
     /// Fail if a figure is above its limit
     #[arg(long)]
     check: bool,
@@ -83,6 +89,12 @@ impl Bench {
         } else {
             print!("{}", table(&figures));
         }
+        if self.readme {
+            let path = workspace.root.join("README.md");
+            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            let text = with_table(&text, &table(&figures)).context("README.md has lost the marks of its table")?;
+            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        }
         let complete = ROWS.iter().all(|row| value(&figures, row.name).is_some());
         let good = complete && (within_limits(&figures) || !self.check);
         Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -94,6 +106,13 @@ fn figures<'l>(lines: impl Iterator<Item = &'l str>) -> Result<Vec<Figure>> {
     lines
         .map(|line| serde_json::from_str(line).with_context(|| format!("the measuring program printed {line:?}")))
         .collect()
+}
+
+/// A text with the table between its marks replaced; `None` without marks.
+fn with_table(text: &str, table: &str) -> Option<String> {
+    let (before, rest) = text.split_once(OPEN)?;
+    let (_, after) = rest.split_once(CLOSE)?;
+    Some(format!("{before}{OPEN}\n{table}{CLOSE}{after}"))
 }
 
 fn value(figures: &[Figure], name: &str) -> Option<u64> {
@@ -143,6 +162,17 @@ mod tests {
 
     fn all(instructions: u64) -> Vec<Figure> {
         ROWS.iter().map(|row| Figure { name: row.name.into(), instructions }).collect()
+    }
+
+    #[test]
+    fn the_readme_gets_its_table() {
+        let text = format!("a\n{OPEN}\nold\n{CLOSE}\nb\n");
+        assert_eq!(with_table(&text, "new\n"), Some(format!("a\n{OPEN}\nnew\n{CLOSE}\nb\n")));
+        assert_eq!(with_table("no marks", "new\n"), None);
+        let readme = include_str!("../../README.md");
+        for row in &ROWS {
+            assert!(readme.contains(&format!("| `{}` |", row.name)), "README.md lacks {}: xtask bench --readme", row.name);
+        }
     }
 
     #[test]
