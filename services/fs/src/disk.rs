@@ -1,8 +1,8 @@
 //! The RAM disk: the common region as a block device of the library.
 //!
-//! The kernel undoes a failed request page by page, and a page costs most when it is written first. So blocks that
-//! would not change are not written, and the mark "in use" that the library sets in the FAT around each change is
-//! left out: no request can stop between the two, because a request that fails is undone whole.
+//! The library marks the volume as in use before each change and as clean after it (bits of the FAT's entry 1). Here
+//! that mark is left as it is: no request can stop between the two, because one that fails is undone whole, and the
+//! kernel keeps a copy of each page that a request writes.
 
 use alloc::rc::Rc;
 use core::cell::{Ref, RefCell, RefMut};
@@ -111,23 +111,27 @@ impl BlockDevice for Disk {
         let marks = *self.0.marks.borrow();
         let mut bytes = self.bytes_mut();
         let range = range(first, from.len()).ok_or_else(beyond)?;
-        let start = range.start / BLOCK;
+        let blocks = range.start / BLOCK..range.end.div_ceil(BLOCK);
         let to = bytes.get_mut(range).ok_or_else(beyond)?;
-        for (index, (to, from)) in to.chunks_mut(BLOCK).zip(from.chunks(BLOCK)).enumerate() {
-            let mark = marks.iter().flatten().find(|mark| mark.block == start + index);
-            let Some(mark) = mark.filter(|mark| from.len() >= mark.start + mark.len) else {
-                replace(to, from);
-                continue;
-            };
-            let end = mark.start + mark.len;
-            replace(&mut to[..mark.start], &from[..mark.start]);
-            replace(&mut to[end..], &from[end..]);
+        if !marks.iter().flatten().any(|mark| blocks.contains(&mark.block)) {
+            to.copy_from_slice(from);
+            return Ok(());
+        }
+        for (block, (to, from)) in blocks.zip(to.chunks_mut(BLOCK).zip(from.chunks(BLOCK))) {
+            match marks.iter().flatten().find(|mark| mark.block == block && from.len() >= mark.start + mark.len) {
+                Some(mark) => {
+                    let end = mark.start + mark.len;
+                    replace(&mut to[..mark.start], &from[..mark.start]);
+                    replace(&mut to[end..], &from[end..]);
+                }
+                None => to.copy_from_slice(from),
+            }
         }
         Ok(())
     }
 }
 
-/// Copies unless there is nothing to change.
+/// Copies unless there is nothing to change, so that the page stays untouched.
 fn replace(to: &mut [u8], from: &[u8]) {
     if to != from {
         to.copy_from_slice(from);

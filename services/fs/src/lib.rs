@@ -7,6 +7,7 @@
 
 extern crate alloc;
 
+pub mod chain;
 mod client;
 pub mod disk;
 mod interface;

@@ -11,12 +11,13 @@ use hadris_fs::NodeId;
 use rt::abi::call::Cause;
 use rt::{Construct, Error, LentRead, LentWrite, Service, Session};
 
+use crate::chain::Place;
 use crate::disk::Disk;
 use crate::interface::Fs;
-use crate::listing::{END, HEADER, MAX_NAME};
+use crate::listing::{HEADER, MAX_NAME};
 use crate::open_files::{OpenFile, OpenFiles};
 use crate::path::names;
-use crate::volume::{Place, Verdict, Volume};
+use crate::volume::{Verdict, Volume};
 use crate::words::{OpenFlags, Stat, Usage, Whence};
 use crate::{FsError, MAX_OPEN, MAX_PATH, MAX_TRANSFER};
 
@@ -110,7 +111,7 @@ impl Server {
             opened.pinned = NodeId::new(file.parent).is_some_and(|parent| volume.pin(opened.node, parent, &found));
         }
         let node = opened.node;
-        volume.resize(node, &found, len)?;
+        volume.resize(node, opened.entry, &mut opened.place, len)?;
         if len < found.size {
             self.forget_places(node);
         }
@@ -143,7 +144,7 @@ impl Server {
             }
         }
         if flags.contains(OpenFlags::TRUNCATE) && file.size > 0 {
-            volume.resize(node, &file, 0)?;
+            volume.resize(node, entry, &mut Place::default(), 0)?;
             self.forget_places(node);
         }
         let table = self.sessions.entry(session.number()).or_default();
@@ -367,25 +368,17 @@ impl Fs for Server {
         let mut buffer = [0; MAX_PATH];
         let names = names(read_path(&path, &mut buffer)?)?;
         let volume = self.volume()?;
-        let directory = volume.find(&names)?;
-        let (mut cursor, mut written) = (cursor, 0);
+        let mut written = 0;
         let mut encoded = [0; HEADER + MAX_NAME.next_multiple_of(4)];
-        while cursor != END && written < MAX_TRANSFER {
-            let next = volume.next_entry(directory, cursor, &mut |entry| {
-                let len = entry.encode(&mut encoded).ok_or(FsError::Damaged)?;
-                if written + len > to.len() {
-                    return Ok(false);
-                }
-                to.copy(written, &encoded[..len]).map_err(|_| FsError::BadBuffer)?;
-                written += len;
-                Ok(true)
-            })?;
-            match next {
-                Some(next) => cursor = next,
-                None if written == 0 => return Err(FsError::BadBuffer),
-                None => break,
+        let cursor = volume.list(&names, cursor, &mut |entry| {
+            let len = entry.encode(&mut encoded).ok_or(FsError::Damaged)?;
+            if written + len > to.len().min(MAX_TRANSFER) {
+                return if written == 0 { Err(FsError::BadBuffer) } else { Ok(false) };
             }
-        }
+            to.copy(written, &encoded[..len]).map_err(|_| FsError::BadBuffer)?;
+            written += len;
+            Ok(true)
+        })?;
         Ok((written as u32, cursor))
     }
 

@@ -10,6 +10,7 @@ use hadris_fs::{
     CodePage, Cp437, DirCursor, Error, ErrorKind, Extent, MountOptions, Name, NodeId, RenameMode, SetAttr,
 };
 
+use crate::chain::{Place, Table};
 use crate::disk::Disk;
 use crate::listing::{END, Entry};
 use crate::words::{Attributes, Stat, Usage};
@@ -23,13 +24,6 @@ pub enum Verdict {
     Sound,
     /// They are not: it can be read where that is safe, and is never written.
     Damaged,
-}
-
-/// A known place in a chain of clusters: the cluster with this index. Cluster 0: no place is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
-    index: u32,
-    cluster: u32,
 }
 
 /// What is done with a piece of a file: its offset from where the request began, and its bytes on the disk.
@@ -56,8 +50,14 @@ impl File {
 pub struct Volume {
     disk: Disk,
     fat: FatFs<Disk>,
+    table: Table,
     geometry: Geometry,
     verdict: Verdict,
+    /// Free clusters, while they are known.
+    free: Option<u32>,
+    /// The cluster behind the one that was given out last, from where the library looks for the next. Not known
+    /// from the mount to the first that is given out; a directory that grows moves it unseen.
+    next: Option<u32>,
 }
 
 impl Volume {
@@ -82,7 +82,7 @@ impl Volume {
         } else {
             disk.keep_marks(&geometry);
         }
-        Ok(Volume { disk: disk.clone(), fat, geometry, verdict })
+        Ok(Volume { disk: disk.clone(), fat, table: Table::new(geometry), geometry, verdict, free: None, next: None })
     }
 
     /// What the check found.
@@ -201,24 +201,47 @@ impl Volume {
         Ok(stat(&self.entry(entry)?))
     }
 
-    /// The next entry of a directory from `cursor` on: gives it to `take`, which says whether it wants it, and
-    /// returns the cursor behind it. `None`: no further entry, or not wanted.
+    /// Gives the entries of a directory from `cursor` on to `take`, until that returns `false`: it does not want this
+    /// one. Returns the cursor of that one, or [`END`].
     ///
     /// # Errors
-    /// [`FsError::NotDirectory`], [`FsError::Damaged`].
-    pub fn next_entry(
+    /// [`FsError::NotFound`], [`FsError::NotDirectory`], [`FsError::Damaged`]; what `take` returns.
+    pub fn list(
         &mut self,
-        directory: NodeId,
+        names: &[&str],
         cursor: u32,
         take: &mut dyn FnMut(Entry<'_>) -> Result<bool, FsError>,
-    ) -> Result<Option<u32>, FsError> {
-        let Some(found) = self.fat.readdir(directory, DirCursor::from_raw(cursor.into())).map_err(not_found)? else {
-            return Ok(Some(END));
+    ) -> Result<u32, FsError> {
+        let Some((name, path)) = names.split_last() else {
+            return self.entries(self.fat.root(), cursor, take);
         };
-        let next = u32::try_from(found.next_cursor().into_raw()).map_err(|_| FsError::Damaged)?;
-        let name = found.name().to_str().map_err(|_| FsError::Damaged)?;
-        let stat = self.stat(found.node())?;
-        Ok(take(Entry { name, stat })?.then_some(next))
+        let parent = self.find(path)?;
+        // While the library holds the directory, it keeps its place there from one entry to the next.
+        let directory = self.fat.lookup(parent, Name::new(name)).map_err(not_found)?;
+        let end = self.entries(directory, cursor, take);
+        self.fat.forget(directory, 1);
+        end
+    }
+
+    /// The same for a node.
+    fn entries(
+        &mut self,
+        directory: NodeId,
+        mut cursor: u32,
+        take: &mut dyn FnMut(Entry<'_>) -> Result<bool, FsError>,
+    ) -> Result<u32, FsError> {
+        if cursor == END {
+            return Ok(END);
+        }
+        while let Some(found) = self.fat.readdir(directory, DirCursor::from_raw(cursor.into())).map_err(other)? {
+            let name = found.name().to_str().map_err(|_| FsError::Damaged)?;
+            let stat = self.stat(found.node())?;
+            if !take(Entry { name, stat })? {
+                return Ok(cursor);
+            }
+            cursor = u32::try_from(found.next_cursor().into_raw()).map_err(|_| FsError::Damaged)?;
+        }
+        Ok(END)
     }
 
     /// Creates an empty file.
@@ -264,15 +287,64 @@ impl Volume {
         self.change(|fat| fat.rename(from.0, source, to.0, target, RenameMode::Replace))
     }
 
-    /// Gives a file so many bytes; new ones are zero.
+    /// Gives the file whose directory entry lies at `entry` so many bytes; new ones are zero. `place` is as for
+    /// [`pieces`](Self::pieces).
     ///
     /// # Errors
     /// [`FsError::TooBig`] if that are more than [`MAX_TRANSFER`]; [`FsError::NoSpace`], [`FsError::Damaged`].
-    pub fn resize(&mut self, node: NodeId, file: &File, len: u32) -> Result<(), FsError> {
-        if len.saturating_sub(file.size) > MAX_TRANSFER as u32 {
+    pub fn resize(&mut self, node: NodeId, entry: u32, place: &mut Place, len: u32) -> Result<(), FsError> {
+        let size = self.file(entry)?.size;
+        if len <= size {
+            *place = Place::default();
+            return self.change(|fat| fat.truncate(node, len.into()));
+        }
+        if len - size > MAX_TRANSFER as u32 {
             return Err(FsError::TooBig);
         }
-        self.change(|fat| fat.truncate(node, len.into()))
+        let grown = self.grow(node, entry, *place, size, len);
+        if grown.is_err() && self.file(entry)?.size > size {
+            *place = Place::default();
+            self.change(|fat| fat.truncate(node, size.into()))?;
+        }
+        grown
+    }
+
+    /// Makes a file grow.
+    ///
+    /// Given several clusters to find, the library looks through the table twice, and the second time takes thousands
+    /// of instructions for each cluster that is not free. So it is given several only where they lie close
+    /// together; elsewhere it is given one at a time, which it finds soon enough on a full volume too.
+    fn grow(&mut self, node: NodeId, entry: u32, place: Place, size: u32, len: u32) -> Result<(), FsError> {
+        let cluster_size = self.geometry.cluster_size();
+        let (has, needs) = (size.div_ceil(cluster_size), len.div_ceil(cluster_size));
+        if needs > has + 1 && !self.is_room_ahead(needs - has)? {
+            if self.table.free(&self.disk.bytes(), self.table.clusters(), needs - has)? < needs - has {
+                return Err(FsError::NoSpace);
+            }
+            for count in has + 1..needs {
+                self.change(|fat| fat.truncate(node, u64::from(count) * u64::from(cluster_size)))?;
+                self.given_out(entry, place, count)?;
+                if self.is_room_ahead(needs - count)? {
+                    break;
+                }
+            }
+        }
+        self.change(|fat| fat.truncate(node, len.into()))?;
+        if needs > has { self.given_out(entry, place, needs) } else { Ok(()) }
+    }
+
+    /// Whether so many free clusters lie close together where the library will look for them.
+    fn is_room_ahead(&self, count: u32) -> Result<bool, FsError> {
+        let Some(next) = self.next else { return Ok(false) };
+        let end = self.table.clusters().end.min(next + 2 * count + 16);
+        Ok(self.table.free(&self.disk.bytes(), next..end, count)? == count)
+    }
+
+    /// Notes which cluster was given out last: the last of `count` that the file has.
+    fn given_out(&mut self, entry: u32, mut place: Place, count: u32) -> Result<(), FsError> {
+        let file = self.file(entry)?;
+        self.next = Some(self.table.walk(&self.disk.bytes(), file.first, &mut place, count - 1)? + 1);
+        Ok(())
     }
 
     /// Runs a change and puts all of it on the disk: nothing of it may wait in private memory when the request ends.
@@ -281,6 +353,7 @@ impl Volume {
         change: impl FnOnce(&mut FatFs<Disk>) -> Result<T, Error<Infallible>>,
     ) -> Result<T, FsError> {
         self.writable()?;
+        self.free = None;
         let changed = change(&mut self.fat).map_err(other);
         let synced = self.fat.sync().map_err(other);
         let value = changed?;
@@ -306,10 +379,10 @@ impl Volume {
         while done < len {
             let at = position as usize + done;
             let within = at & (cluster_size - 1);
-            let first = self.cluster(&bytes, file, place, (at >> self.geometry.cluster_shift()) as u32)?;
+            let first = self.table.walk(&bytes, file.first, place, (at >> self.geometry.cluster_shift()) as u32)?;
             let mut piece = (cluster_size - within).min(len - done);
             while done + piece < len {
-                let cluster = self.cluster(&bytes, file, place, place.index + 1)?;
+                let cluster = self.table.walk(&bytes, file.first, place, place.index + 1)?;
                 if cluster != first + ((within + piece) >> self.geometry.cluster_shift()) as u32 {
                     break;
                 }
@@ -322,40 +395,20 @@ impl Volume {
         Ok(())
     }
 
-    /// The cluster with this index in the file's chain, from the known place on if that lies before it.
-    fn cluster(&self, bytes: &[u8], file: &File, place: &mut Place, index: u32) -> Result<u32, FsError> {
-        if place.cluster == 0 || place.index > index {
-            *place = Place { index: 0, cluster: file.first };
-        }
-        while place.index < index {
-            let next = self.next(bytes, place.cluster)?.ok_or(FsError::Damaged)?;
-            *place = Place { index: place.index + 1, cluster: next };
-        }
-        match self.geometry.cluster_offset(place.cluster) {
-            Some(_) => Ok(place.cluster),
-            None => Err(FsError::Damaged),
-        }
-    }
-
-    /// The cluster behind this one in its chain.
-    fn next(&self, bytes: &[u8], cluster: u32) -> Result<Option<u32>, FsError> {
-        let kind = self.geometry.kind();
-        let active = self.geometry.fat_copy(self.geometry.active_fat());
-        let at = (active + kind.entry_offset(cluster.into())) as usize;
-        let entry = bytes.get(at..at + kind.entry_len()).ok_or(FsError::Damaged)?;
-        kind.next(kind.decode(cluster.into(), entry), self.geometry.max_cluster()).map_err(|_| FsError::Damaged)
-    }
-
     /// Room on the volume.
     ///
     /// # Errors
     /// [`FsError::Damaged`].
     pub fn usage(&mut self) -> Result<Usage, FsError> {
-        let stats = self.fat.statfs().map_err(other)?;
+        let free = match self.free {
+            Some(free) => free,
+            None => self.table.free(&self.disk.bytes(), self.table.clusters(), u32::MAX)?,
+        };
+        self.free = Some(free);
         Ok(Usage {
             cluster_size: self.geometry.cluster_size(),
-            clusters: self.geometry.max_cluster() - 1,
-            free: u32::try_from(stats.free_blocks()).unwrap_or(u32::MAX),
+            clusters: self.table.clusters().len() as u32,
+            free,
             kind: self.geometry.kind().entry_bits() as u32,
         })
     }
