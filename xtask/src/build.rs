@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::artefact::{self, System};
@@ -19,6 +19,9 @@ pub struct Build {
     /// Directory, or FAT16 or FAT32 image, whose files go to the RAM disk (default: a sample set)
     #[arg(long, value_name = "DIR|IMAGE")]
     disk: Option<PathBuf>,
+    /// Put a copy of the image there
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     /// Seed of the failures that the demonstration injects
     #[arg(long, default_value_t = 1)]
     seed: u16,
@@ -35,6 +38,9 @@ impl Build {
         let argument = demo::argument(self.seed, self.failures, true);
         let bootable =
             system.pack("curios", &[Start { program: demo::PROGRAM, instances: 1, argument }], Some(&disk))?;
+        if let Some(out) = &self.out {
+            std::fs::copy(bootable.path(), out).with_context(|| format!("cannot write {}", out.display()))?;
+        }
         artefact::report(&system, "curios", &bootable);
         Ok(ExitCode::SUCCESS)
     }
