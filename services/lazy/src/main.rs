@@ -1,0 +1,7 @@
+//! `lazy`: the sacrificial service that reloads its sessions lazily.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+#![deny(unsafe_code)]
+
+use victim::{Small, Subject};
+
+rt::service!(Subject<Small>: victim::Victim);

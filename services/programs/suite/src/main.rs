@@ -1,0 +1,55 @@
+//! `suite`: the tests that run on the target, against sacrificial services and hostile clients.
+//!
+//! Prints a line a test through the kernel's log, `test <name> ... ok` or `test <name> ... FAILED: <why>`, then
+//! `suite done: N passed, N failed` and `suite complete`, and ends the system with status 0 or 1.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+#![forbid(unsafe_op_in_unsafe_fn)]
+#![deny(unsafe_code)]
+
+#[cfg(target_os = "none")]
+extern crate alloc;
+
+#[cfg(target_os = "none")]
+mod check;
+#[cfg(target_os = "none")]
+mod clients;
+#[cfg(target_os = "none")]
+mod hooks;
+#[cfg(target_os = "none")]
+mod isolation;
+#[cfg(target_os = "none")]
+mod nested;
+#[cfg(target_os = "none")]
+mod paged;
+#[cfg(target_os = "none")]
+mod recovery;
+#[cfg(target_os = "none")]
+mod sessions;
+#[cfg(target_os = "none")]
+mod sharing;
+#[cfg(target_os = "none")]
+mod world;
+
+/// Runs all tests. The last ones leave a service stopped.
+#[cfg(target_os = "none")]
+fn main(_: u32) -> u32 {
+    let mut suite = check::Suite::new();
+    isolation::run(&mut suite);
+    paged::run(&mut suite);
+    recovery::run(&mut suite);
+    nested::run(&mut suite);
+    hooks::run(&mut suite);
+    clients::run(&mut suite);
+    sharing::run(&mut suite);
+    sessions::run(&mut suite);
+    hooks::run_last(&mut suite);
+    suite.end()
+}
+
+#[cfg(target_os = "none")]
+rt::program!(main);
+
+#[cfg(not(target_os = "none"))]
+fn main() {
+    rt::nothing_to_run::<()>();
+}
