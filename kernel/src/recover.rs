@@ -234,7 +234,7 @@ impl Kernel {
 
     /// A session ends without its client: the object's kernel thread runs `close`.
     pub fn close_later(&mut self, server: usize, binding: BindingId) {
-        if self.ssr.binding(binding).state() != Session::Active {
+        if !matches!(self.ssr.binding(binding).state(), Session::Active | Session::Closing) {
             self.ssr.revoke(binding, &mut self.machine);
             return;
         }
@@ -443,6 +443,8 @@ impl Kernel {
             }
             next = self.ssr.next_session(server_id(object), Some(binding));
         }
+        // The session that the object was wanted for may have ended meanwhile.
+        self.forgo(object);
         if self.threads[object].state == State::Ready {
             self.scheduler.unready(&mut self.threads, object);
             self.threads[object].state = State::Idle;
