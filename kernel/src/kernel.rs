@@ -265,6 +265,10 @@ impl Kernel {
 
     fn on_tick(&mut self) {
         self.tick = self.tick.wrapping_add(1);
+        // The account first: who wakes up at this tick did not use it.
+        if self.threads[self.current].state == State::Ready {
+            self.account(self.current);
+        }
         if self.pausing > 0 {
             for thread in 0..DOMAINS {
                 if let State::Pause(until) = self.threads[thread].state
@@ -275,10 +279,10 @@ impl Kernel {
                 }
             }
         }
-        let thread = self.current;
-        if self.threads[thread].state != State::Ready {
-            return;
-        }
+    }
+
+    /// Charges a tick to the running thread: its slice, and the budget of its activation.
+    fn account(&mut self, thread: usize) {
         self.threads[thread].ticks += 1;
         self.threads[thread].slice = self.threads[thread].slice.saturating_sub(1);
         if self.threads[thread].slice == 0 {
