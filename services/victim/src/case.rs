@@ -16,6 +16,8 @@ pub const KERNEL_DATA: u32 = 0x4010_0000;
 pub const RAM: (u32, u32) = (0x4000_0000, 0x4800_0000);
 /// Own memory that nothing else uses: the far end of the stack.
 pub const OWN: u32 = STACK_TOP - STACK;
+/// What [`crate::harm::Probe::Private`] finds in a service that was just built.
+pub const BUILT: u32 = 1000;
 /// Bytes that the tests lend for reading, and as many for writing, where [`COPIES`] are tried.
 pub const LENT: u32 = 64;
 

@@ -32,6 +32,8 @@ words! {
         CopyUnlent,
         /// Tries to reserve so many bytes of heap; returns 1 if that was refused.
         Reserve,
+        /// Counts in initialised and in zeroed data; returns the sum of both, [`crate::case::BUILT`] at first.
+        Private,
     }
 }
 
@@ -304,6 +306,11 @@ mod target {
                 let mut registers = [0, OWN, 4, 0, 0, 0, 0, first, 0, 0, 0, 0, 0];
                 raw_call(&mut registers);
                 registers[0]
+            }
+            Probe::Private => {
+                static DATA: AtomicU32 = AtomicU32::new(case::BUILT);
+                static ZEROED: AtomicU32 = AtomicU32::new(0);
+                DATA.fetch_add(1, Ordering::Relaxed) + ZEROED.fetch_add(1, Ordering::Relaxed)
             }
             Probe::Reserve => Vec::<u8>::new().try_reserve(first as usize).is_err().into(),
         }

@@ -3,7 +3,8 @@
 use rt::abi::failure::{Moment, SabotageKind};
 use rt::abi::{FailureKind, Sabotage};
 use rt::{Error, sys};
-use victim::VictimClient;
+use victim::harm::Probe;
+use victim::{Attack, VictimClient, case};
 
 use crate::check::{Check, Suite, ensure, equal, get};
 use crate::world::{Before, Witness, failure};
@@ -24,6 +25,7 @@ pub fn run(suite: &mut Suite) {
     }
     suite.run("tally: the example survives every kind of sabotage", example);
     suite.run("lazy: a session is reloaded when it is used next", lazy);
+    suite.run("victim: what is not state is as built after a recovery", rebuilt);
     suite.run("sabotage: unknown services and kinds are refused", refused);
     suite.run("victim: hundred failures in a row, one a request", hundred);
 }
@@ -100,6 +102,25 @@ fn lazy() -> Check {
     equal!(second.counts().map(|counts| counts.2), Ok(2), "reloads after the second session's second call");
     equal!(third.add(1).map(|sums| sums.0), Ok(4), "sum of the third session");
     equal!(first.counts().map(|counts| counts.2), Ok(3), "reloads in the end");
+    Ok(())
+}
+
+/// Data, zeroed data and heap start anew; nothing of the failed request or of those before it is left in them.
+fn rebuilt() -> Check {
+    let client = get!(VictimClient::bind(), "bind");
+    let private = || client.probe(Probe::Private, 0, 0);
+    let restart = || -> Check {
+        let (_, _, _, builds) = get!(client.state(), "state");
+        ensure!(client.attack(Attack::ExhaustHeap, 0, builds + 1).is_ok(), "a request that fails once");
+        Ok(())
+    };
+    restart()?;
+    for _ in 0..3 {
+        equal!(private(), Ok(case::BUILT), "private data at first");
+        equal!(private(), Ok(case::BUILT + 2), "private data then");
+        equal!(client.probe(Probe::Reserve, victim::HEAP / 2, 0), Ok(0), "refusal of half of the heap");
+        restart()?;
+    }
     Ok(())
 }
 
