@@ -2,8 +2,10 @@
 
 mod common;
 
-use common::{Bed, is_dir, volume};
-use fs::{Attributes, ENTRY_BUFFER, FsError, MAX_OPEN, MAX_PATH, MAX_TRANSFER, OpenFlags, Whence};
+use common::{Bed, Random, is_dir, volume};
+use fs::{
+    Attributes, ENTRY_BUFFER, Entries, Entry, FsError, MAX_OPEN, MAX_PATH, MAX_TRANSFER, OpenFlags, Whence, path,
+};
 use hadris_fat::FatKind;
 use rt::Service;
 
@@ -306,4 +308,32 @@ fn undone_without_a_failure() {
         bed.crash();
         bed.usage().expect("tells").free
     });
+}
+
+#[test]
+fn paths() {
+    assert_eq!(path::names(b"/a//b/./c/").expect("a path"), ["a", "b", "c"]);
+    assert_eq!(path::names(b"a/../../b/c/..").expect("a path"), ["b"]);
+    assert_eq!(path::names(b"/").expect("the root"), [""; 0]);
+    assert_eq!(path::names(b"a/\xff"), Err(FsError::BadName));
+}
+
+#[test]
+fn listings() {
+    let stat = fs::Stat { size: 7, attributes: Attributes::ARCHIVE, modified: 0x0021_0000 };
+    let mut bytes = [0xee; 64];
+    let first = Entry { name: "one", stat }.encode(&mut bytes).expect("fits");
+    let second = Entry { name: "zwei", stat }.encode(&mut bytes[first..]).expect("fits");
+    assert_eq!((first, second), (20, 20));
+    let found: Vec<_> = Entries::new(&bytes[..40]).map(|entry| (entry.name, entry.stat)).collect();
+    assert_eq!(found, [("one", stat), ("zwei", stat)]);
+    assert_eq!(Entry { name: "five", stat }.encode(&mut bytes[45..]), None);
+    // Whatever a service sends, a client gets entries or an end.
+    let mut random = Random::new(5);
+    for _ in 0..3000 {
+        let len = random.below(100);
+        let mut bytes = random.bytes(len);
+        bytes.iter_mut().skip(13).step_by(16).take(3).for_each(|byte| *byte = 0);
+        assert!(Entries::new(&bytes).count() <= len / 16);
+    }
 }
