@@ -301,12 +301,7 @@ impl Volume {
         if len - size > MAX_TRANSFER as u32 {
             return Err(FsError::TooBig);
         }
-        let grown = self.grow(node, entry, *place, size, len);
-        if grown.is_err() && self.file(entry)?.size > size {
-            *place = Place::default();
-            self.change(|fat| fat.truncate(node, size.into()))?;
-        }
-        grown
+        self.grow(node, entry, *place, size, len)
     }
 
     /// Makes a file grow.
@@ -318,6 +313,7 @@ impl Volume {
         let cluster_size = self.geometry.cluster_size();
         let (has, needs) = (size.div_ceil(cluster_size), len.div_ceil(cluster_size));
         if needs > has + 1 && !self.is_room_ahead(needs - has)? {
+            // Known before the first is taken, so that none has to be given back.
             if self.table.free(&self.disk.bytes(), self.table.clusters(), needs - has)? < needs - has {
                 return Err(FsError::NoSpace);
             }
