@@ -5,7 +5,7 @@
 #[cfg(target_os = "none")]
 extern crate alloc;
 #[cfg(target_os = "none")]
-use alloc::vec::Vec;
+use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use abi::Error;
@@ -29,16 +29,21 @@ struct Count {
     unused: [u32; 3],
 }
 
+/// What lent data is copied to: one page.
+#[repr(align(4096))]
+struct Buffer([u8; 4096]);
+
 /// The service.
 struct Gauged {
-    buffer: Vec<u8>,
+    /// Made at the first use.
+    buffer: Option<Box<Buffer>>,
 }
 
 impl Service for Gauged {
     type State = Count;
 
     fn new(_: &mut Construct) -> Self {
-        Gauged { buffer: Vec::new() }
+        Gauged { buffer: None }
     }
 }
 
@@ -53,10 +58,10 @@ impl Gauge for Gauged {
     }
 
     fn read(&mut self, _: &mut Session<Self::State>, lent: LentRead) -> Result<u32, Error> {
-        self.buffer.resize(4096, 0);
-        let length = lent.len().min(self.buffer.len());
-        lent.copy(0, &mut self.buffer[..length])?;
-        Ok(self.buffer[..length].last().copied().map_or(0, u32::from))
+        let Buffer(buffer) = &mut **self.buffer.get_or_insert_with(|| Box::new(Buffer([0; 4096])));
+        let length = lent.len().min(buffer.len());
+        lent.copy(0, &mut buffer[..length])?;
+        Ok(buffer[..length].last().copied().map_or(0, u32::from))
     }
 
     fn sum(&mut self, _: &mut Session<Self::State>) -> Result<u32, Error> {

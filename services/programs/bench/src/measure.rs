@@ -12,6 +12,10 @@ use rt::{CallError, Text, sys};
 /// Runs of each measurement.
 const RUNS: u32 = 9;
 
+/// A buffer that is one page.
+#[repr(align(4096))]
+struct Aligned([u8; 4096]);
+
 /// What went wrong: no measurement is better than a wrong one.
 enum Failed {
     Call(CallError<Error>),
@@ -94,9 +98,15 @@ fn run() -> Result<(), Failed> {
         }
     }
     gauge.set_used(64)?;
-    let lent = [7; 4096];
-    print("call_lent_4k", measure(|| if gauge.read(&lent)? == 7 { Ok(()) } else { Err(Failed::Wrong) })?)?;
+    print("call_lent_4k", lent(&gauge)?)?;
     recoveries(&gauge)
+}
+
+/// A page lent for reading, on a stack of its own alignment.
+#[inline(never)]
+fn lent(gauge: &GaugeClient) -> Result<u32, Failed> {
+    let lent = Aligned([7; 4096]);
+    measure(|| if gauge.read(&lent.0)? == 7 { Ok(()) } else { Err(Failed::Wrong) })
 }
 
 /// A data abort at the method's entry, to the reply of the retried call, with so many sessions bound.
