@@ -170,26 +170,26 @@ impl Machine {
     pub fn fill_page(&mut self, frame: u32, bytes: &[u8], page: u32) {
         let bytes = part(bytes, page);
         self.frames.fill(frame, bytes);
-        self.frames.zero(frame, bytes.len());
+        if bytes.len() < PAGE as usize {
+            self.frames.zero(frame, bytes.len());
+        }
     }
 
     /// Fills mapped pages of a domain again, from `start` on: with page `page` of `bytes` and those that follow.
     pub fn refill(&mut self, domain: usize, start: u32, bytes: &[u8], pages: core::ops::Range<u32>) {
         let view = self.views[domain];
+        let filled = bytes.len().div_ceil(PAGE as usize) as u32;
         let mut entry = 0;
         for page in pages {
-            let address = start + page * PAGE;
-            if entry == 0 || address.is_multiple_of(1 << 20) {
-                let Some(first) = self.entry_of(view, address) else { return };
+            // At the first page, and where the table before has come to its end.
+            if entry % mmu::L2_BYTES == 0 {
+                let Some(first) = self.entry_of(view, start + page * PAGE) else { return };
                 entry = first;
             }
             let frame = self.frames.word(entry) & !(PAGE - 1);
-            if (page as usize) < bytes.len() / PAGE as usize {
-                self.frames.fill(frame, part(bytes, page));
-            } else if page * PAGE < bytes.len() as u32 {
-                self.fill_page(frame, bytes, page);
-            } else {
-                self.frames.zero(frame, 0);
+            match page < filled {
+                true => self.fill_page(frame, bytes, page),
+                false => self.frames.zero(frame, 0),
             }
             entry += 4;
         }

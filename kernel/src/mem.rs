@@ -23,6 +23,11 @@ pub struct Frames {
     free: u32,
 }
 
+/// Whether a copy is one of a whole page.
+fn whole_pages(to: *const u8, from: *const u8, length: usize) -> bool {
+    length == PAGE_BYTES && (to as usize | from as usize).is_multiple_of(PAGE_BYTES)
+}
+
 impl Frames {
     /// A pool without frames.
     pub const fn new() -> Self {
@@ -121,8 +126,13 @@ impl Frames {
     /// Copies bytes within the pool. The ranges may overlap: a lent range can lie in a page of the copying side.
     pub fn copy(&mut self, to: u32, from: u32, length: usize) {
         let (to, from) = (self.check(to, length), self.check(from, length));
-        // SAFETY: both in the pool (checked).
-        unsafe { core::ptr::copy(from, to, length) }
+        // SAFETY: both in the pool (checked); whole pages are the same one or apart.
+        unsafe {
+            match whole_pages(to, from, length) {
+                true => mmu::copy_page(to, from),
+                false => core::ptr::copy(from, to, length),
+            }
+        }
     }
 
     /// Fills from a slice (of the boot image).
@@ -132,7 +142,12 @@ impl Frames {
             return;
         }
         // SAFETY: the target is in the pool (checked), so `bytes` cannot overlap it.
-        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) }
+        unsafe {
+            match whole_pages(to, bytes.as_ptr(), bytes.len()) {
+                true => mmu::copy_page(to, bytes.as_ptr()),
+                false => core::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()),
+            }
+        }
     }
 
     /// Copies out to a slice.

@@ -82,32 +82,37 @@ global_asm!(
     "arch_empty_view: .space 128",
 );
 
+// 48 bytes an instruction: fewer than with loops, and sixteen-byte aligned throughout. The zeros come from the empty view.
 global_asm!(
     ".section .text.pages, \"ax\"",
     ".arm",
-    // r0 = page. Clobbers r1-r3, r12.
+    // r0 = page.
     ".global arch_zero_page",
     "arch_zero_page:",
-    "push {{r4-r8, lr}}",
-    "add r12, r0, #4096",
-    "mov r1, #0",
-    "mov r2, #0",
-    "mov r3, #0",
-    "mov r4, #0",
-    "mov r5, #0",
-    "mov r6, #0",
-    "mov r7, #0",
-    "mov r8, #0",
-    "1:",
-    ".rept 8",
-    "stm r0!, {{r1-r8}}",
+    "push {{r4-r11}}",
+    "movw r1, #:lower16:arch_empty_view",
+    "movt r1, #:upper16:arch_empty_view",
+    "ldm r1, {{r1-r12}}",
+    ".rept 85",
+    "stm r0!, {{r1-r12}}",
     ".endr",
-    "cmp r0, r12",
-    "blo 1b",
-    "pop {{r4-r8, pc}}",
+    "stm r0, {{r1-r4}}",
+    "pop {{r4-r11}}",
+    "bx lr",
+    // r0 = page, r1 = page to copy.
+    ".global arch_copy_page",
+    "arch_copy_page:",
+    "push {{r4-r11, lr}}",
+    ".rept 85",
+    "ldm r1!, {{r2-r12, lr}}",
+    "stm r0!, {{r2-r12, lr}}",
+    ".endr",
+    "ldm r1, {{r2-r5}}",
+    "stm r0, {{r2-r5}}",
+    "pop {{r4-r11, pc}}",
 );
 
-/// Zeroes a page: ten instructions for 256 bytes.
+/// Zeroes a page.
 ///
 /// # Safety
 /// `page` is page aligned and valid for writes of 4096 bytes.
@@ -117,6 +122,18 @@ pub unsafe fn zero_page(page: *mut u8) {
     }
     // SAFETY: the caller's promise.
     unsafe { arch_zero_page(page) }
+}
+
+/// Copies a page.
+///
+/// # Safety
+/// Both are page aligned, `to` valid for writes of 4096 bytes and `from` for reads.
+pub unsafe fn copy_page(to: *mut u8, from: *const u8) {
+    unsafe extern "C" {
+        fn arch_copy_page(to: *mut u8, from: *const u8);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { arch_copy_page(to, from) }
 }
 
 /// A range of the kernel's own address space, in whole megabytes, mapped where it is.
