@@ -75,8 +75,8 @@ pub struct Domain {
     pub own: [[u32; 2]; 3],
     /// What it is.
     pub role: Role,
-    /// Number of its entry in the boot image.
-    pub entry: usize,
+    /// Its entry in the boot image.
+    pub entry: Option<&'static Entry>,
     /// ASID of its own view, 0 = none.
     pub contextidr: u32,
     /// Frames that it holds.
@@ -135,7 +135,7 @@ impl Domain {
         hot: Hot { lock: UNUSUAL, methods: 0, budget: 0, fast: Kind::Fast, entry: [0; 2], context: [0; 8] },
         own: [[0; 2]; 3],
         role: Role::None,
-        entry: 0,
+        entry: None,
         contextidr: 0,
         frames: 0,
         argument: 0,
@@ -164,7 +164,7 @@ impl Domain {
     };
 
     /// Fills the slot for an entry of the boot image.
-    pub fn set(&mut self, role: Role, index: usize, entry: &Entry, argument: u32) {
+    pub fn set(&mut self, role: Role, entry: &'static Entry, argument: u32) {
         *self = Domain {
             hot: Hot {
                 lock: UNUSUAL,
@@ -180,7 +180,7 @@ impl Domain {
                 [entry.data.address, entry.data.memory_size],
             ],
             role,
-            entry: index,
+            entry: Some(entry),
             argument,
             generation: self.generation,
             ..Domain::NONE

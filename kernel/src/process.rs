@@ -19,7 +19,7 @@ impl Kernel {
         let manifest = &image.entries()[entry];
         match domain::load(&mut self.machine, slot, &image, manifest) {
             Ok(frames) => {
-                self.domains[slot].set(Role::Process, entry, manifest, argument);
+                self.domains[slot].set(Role::Process, manifest, argument);
                 self.domains[slot].frames = frames;
             }
             Err(pool) => {
@@ -222,7 +222,7 @@ impl Kernel {
             integrity: flags.contains(abi::image::Flags::INTEGRITY),
         };
         self.ssr.register(crate::kernel::server_id(index), &config, &mut self.machine)?;
-        self.domains[index].set(Role::Object, index, entry, entry.argument);
+        self.domains[index].set(Role::Object, entry, entry.argument);
         self.domains[index].frames = frames;
         self.domains[index].state = abi::info::ObjectState::Recovering;
         self.domains[index].work = domain::Work::Construct;
