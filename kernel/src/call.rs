@@ -6,13 +6,12 @@
 
 use abi::call::{Hook, LEND_READ, LEND_WRITE, METHOD_MASK, METHOD_SHIFT};
 use abi::info::{ObjectState, Pool};
-use abi::layout;
 use abi::{Error, FailureKind, Handle};
 use ssr_manager::{Begin, BeginError, BindingId, State as Session};
 
 use crate::domain::{OBJECTS, Role, UNUSUAL};
 use crate::kernel::{Kernel, request_id, server_id};
-use crate::thread::{Kind, Lent, MAX_DEPTH, Pending, State, USER_MODE};
+use crate::thread::{FRESH, Kind, Lent, MAX_DEPTH, Pending, State, USER_MODE};
 
 /// What a step of a call led to.
 pub enum Step {
@@ -450,33 +449,26 @@ impl Kernel {
         let address = binding.map_or(0, |binding| self.binding_address(binding));
         let (entry, domain) = (self.entry_of(server), self.address_of(server));
         let mark = self.ssr.nested_finishes(request_id(thread));
-        self.threads[thread].depth += 1;
-        let rest = self.threads[thread].rest(self.threads[thread].depth);
-        self.domains[server].hot.lock = rest | UNUSUAL;
-        let frame = self.threads[thread].top_mut();
-        frame.registers = [0; 15];
-        frame.registers[13] = layout::STACK_TOP;
-        (frame.pc, frame.cpsr) = (entry.entry_hook, USER_MODE);
-        (frame.domain, frame.binding) = (domain, address);
-        (frame.contextidr, frame.ttbr0) = (contextidr, ttbr0);
-        (frame.budget, frame.kind, frame.mark) = (entry.hook_budget, kind, mark);
-        (frame.lent_read, frame.lent_write) = (Lent::default(), Lent::default());
-        let hook = match kind {
-            Kind::Fast | Kind::Method => {
-                (frame.pc, frame.budget) = (entry.entry_call, entry.budget);
-                None
-            }
-            Kind::Construct => Some(Hook::Construct),
-            Kind::Open => Some(Hook::Open),
-            Kind::Reload => Some(Hook::Reload),
-            Kind::Flush => Some(Hook::Flush),
-            Kind::Close => Some(Hook::Close),
-        };
+        let hook = kind.hook();
+        let state = &mut self.threads[thread];
+        state.depth += 1;
+        state.set_pending(Pending::None);
+        let rest = state.rest(state.depth);
+        let frame = state.top_mut();
+        frame.registers = FRESH;
         if let Some(hook) = hook {
-            frame.registers[7] = hook as u32;
             frame.registers[0] = binding.map_or(0, |binding| binding.index() as u32);
+            frame.registers[7] = hook as u32;
         }
-        self.threads[thread].set_pending(Pending::None);
+        (frame.pc, frame.budget) = match hook {
+            Some(_) => (entry.entry_hook, entry.hook_budget),
+            None => (entry.entry_call, entry.budget),
+        };
+        (frame.cpsr, frame.domain, frame.binding) = (USER_MODE, domain, address);
+        (frame.contextidr, frame.ttbr0) = (contextidr, ttbr0);
+        (frame.kind, frame.mark) = (kind, mark);
+        (frame.lent_read, frame.lent_write) = (Lent::default(), Lent::default());
+        self.domains[server].hot.lock = rest | UNUSUAL;
     }
 
     /// `KernelCall::Return`: the activation of a thread ends well, as far as its server can tell.
@@ -485,15 +477,18 @@ impl Kernel {
         if depth == 0 {
             return self.answer(thread, Err(Error::NoSuchCall), 0);
         }
-        let (server, frame) = (self.domain_of(thread), *self.threads[thread].top());
-        let binding = self.binding_at(frame.binding);
+        let server = self.domain_of(thread);
         if self.ssr.finish(server_id(server), &mut self.machine).is_err() {
-            return self.fail(thread, FailureKind::SsrDamaged, frame.pc, 0);
+            let pc = self.threads[thread].top().pc;
+            return self.fail(thread, FailureKind::SsrDamaged, pc, 0);
         }
+        let frame = self.threads[thread].top();
+        let (kind, address, [status, r1, r2, r3, r4, ..]) = (frame.kind, frame.binding, frame.registers);
+        let binding = self.binding_at(address);
         self.threads[thread].depth = depth - 1;
-        match (frame.kind, binding) {
+        match (kind, binding) {
             (Kind::Fast | Kind::Method, Some(binding)) => {
-                self.threads[thread].top_mut().registers[..5].copy_from_slice(&frame.registers[..5]);
+                self.threads[thread].top_mut().registers[..5].copy_from_slice(&[status, r1, r2, r3, r4]);
                 if flush {
                     self.ssr.set_flush(binding, true);
                 }
@@ -514,8 +509,8 @@ impl Kernel {
             (Kind::Flush, Some(binding)) => {
                 self.ssr.set_flush(binding, false);
                 self.threads[thread].frame_mut(depth).attempts = 0;
-                if frame.registers[0] != 0 {
-                    self.threads[thread].top_mut().registers[0] = frame.registers[0];
+                if status != 0 {
+                    self.threads[thread].top_mut().registers[0] = status;
                 }
                 if self.threads[thread].pending() != Pending::Commit {
                     self.threads[thread].set_pending(Pending::None);
@@ -523,7 +518,7 @@ impl Kernel {
                 self.end_activation(thread, server);
             }
             (Kind::Reload, Some(binding)) => {
-                if frame.registers[0] == 0 {
+                if status == 0 {
                     self.ssr.reloaded(binding);
                 } else {
                     self.lose_session(server, binding);
@@ -537,7 +532,7 @@ impl Kernel {
             }
             (Kind::Open, Some(binding)) => {
                 self.threads[thread].set_pending(Pending::None);
-                self.finish_open(thread, binding, frame.registers[0]);
+                self.finish_open(thread, binding, status);
                 self.end_activation(thread, server);
             }
             (Kind::Close, Some(binding)) => {

@@ -299,11 +299,11 @@ impl Kernel {
 
     /// One step of an object's kernel thread.
     pub fn object_step(&mut self, object: usize) {
-        let image = self.image.expect("set at boot");
         let entry = self.entry_of(object);
         let pages = |bytes: u32| bytes.div_ceil(PAGE);
         match self.domains[object].work {
             Work::Verify(page) => {
+                let image = self.image.expect("set at boot");
                 let (text, constants) = (pages(entry.text.memory_size), pages(entry.rodata.memory_size));
                 for page in page..(page + PAGES_A_STEP).min(text + constants) {
                     let (segment, page) = if page < text { (&entry.text, page) } else { (&entry.rodata, page - text) };
@@ -316,7 +316,7 @@ impl Kernel {
             }
             Work::Data(page) => {
                 let (total, next) = (pages(entry.data.memory_size), page + PAGES_A_STEP);
-                let bytes = image.segment(&entry.data);
+                let bytes = self.image.as_ref().expect("set at boot").segment(&entry.data);
                 self.machine.refill(object, entry.data.address, bytes, page..next.min(total));
                 self.domains[object].work = if next < total { Work::Data(next) } else { Work::Heap(0) };
             }
@@ -409,14 +409,14 @@ impl Kernel {
     fn reload_next(&mut self, object: usize, after: Option<BindingId>) {
         let mut next = self.ssr.next_session(server_id(object), after);
         while let Some(binding) = next {
+            // If it fails, the recovery starts anew.
+            self.domains[object].work = Work::Sessions(Some(binding));
             if self.ssr.binding(binding).needs_reload() {
                 let request = self.ssr.holder(binding);
                 if self.ssr.begin(binding, request, &mut self.machine) == Ok(Begin::NeedsReload) {
-                    self.activate(object, object, Some(binding), Kind::Reload);
-                    return;
+                    return self.activate(object, object, Some(binding), Kind::Reload);
                 }
             }
-            self.domains[object].work = Work::Sessions(Some(binding));
             next = self.ssr.next_session(server_id(object), Some(binding));
         }
         self.object_ready(object);

@@ -4,7 +4,8 @@
 //! rebuilds and closes sessions in it. A thread migrates: frame 0 is its own context, frame n+1 the
 //! activation that context n called.
 
-use abi::{Error, Handle};
+use abi::call::Hook;
+use abi::{Error, Handle, layout};
 
 /// Depth of nested activations, the thread's own context included.
 pub const MAX_DEPTH: usize = 8;
@@ -33,6 +34,20 @@ pub enum Kind {
     Flush = 5,
     /// `Hook::Close`.
     Close = 6,
+}
+
+impl Kind {
+    /// The hook that it runs; `None` for a method.
+    pub fn hook(self) -> Option<Hook> {
+        match self {
+            Kind::Fast | Kind::Method => None,
+            Kind::Construct => Some(Hook::Construct),
+            Kind::Open => Some(Hook::Open),
+            Kind::Reload => Some(Hook::Reload),
+            Kind::Flush => Some(Hook::Flush),
+            Kind::Close => Some(Hook::Close),
+        }
+    }
 }
 
 /// A range lent by the caller; length 0 = none.
@@ -82,6 +97,13 @@ pub struct Frame {
     pub status: u32,
     spare: [u32; 1],
 }
+
+/// Registers of a context that begins: the stack pointer at its top, all else 0.
+pub const FRESH: [u32; 15] = {
+    let mut registers = [0; 15];
+    registers[13] = layout::STACK_TOP;
+    registers
+};
 
 impl Frame {
     const EMPTY: Frame = Frame {

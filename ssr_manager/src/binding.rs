@@ -78,6 +78,8 @@ pub struct Binding {
     pub(crate) nested: bool,
     pub(crate) flush: bool,
     pub(crate) needs_reload: bool,
+    /// The server has checksums.
+    pub(crate) integrity: bool,
 }
 
 const _: () = assert!(size_of::<Binding>() == 128);
@@ -113,6 +115,7 @@ impl Binding {
             nested: false,
             flush: false,
             needs_reload: false,
+            integrity: false,
         }
     }
 

@@ -45,8 +45,8 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         if binding.server == Some(server) && binding.in_session() { binding.bound.into() } else { 0 }
     }
 
-    /// Where the checksum of a page is kept; `None` for a small SSR, which keeps it in its binding, and where the
-    /// server has no checksums.
+    /// Where the checksum of a page is kept. `None` for a small SSR, which keeps it in its binding, and for a page
+    /// that has no frame for it.
     fn sum_place(&self, region: Region, page: usize) -> Option<(Page, usize)> {
         let frame = match region {
             Region::Ssr(b) => self.bindings[b.index()].sums,
@@ -55,16 +55,30 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         (frame != Page::NONE).then_some((frame, page % SUMS * 2))
     }
 
-    /// The sum of a page and, of a small SSR with checksums, its binding.
+    /// The binding of a small SSR.
     fn small(&self, region: Region) -> Option<BindingId> {
         let Region::Ssr(b) = region else { return None };
-        let binding = &self.bindings[b.index()];
-        let integrity = binding.server.is_some_and(|server| self.servers[server.index()].config.integrity);
-        (binding.pages == 1 && integrity).then_some(b)
+        (self.bindings[b.index()].pages == 1).then_some(b)
+    }
+
+    /// Whether the region's server has checksums.
+    #[inline]
+    fn has_sums(&self, region: Region) -> bool {
+        match region {
+            Region::Ssr(b) => self.bindings[b.index()].integrity,
+            Region::Common(server) => self.servers[server.index()].config.integrity,
+        }
     }
 
     /// Makes the checksum of a page that has just been closed.
+    #[inline]
     pub(crate) fn seal(&mut self, region: Region, page: usize, os: &mut impl Platform) {
+        if self.has_sums(region) {
+            self.make_sum(region, page, os);
+        }
+    }
+
+    fn make_sum(&mut self, region: Region, page: usize, os: &mut impl Platform) {
         if let Some(b) = self.small(region) {
             let binding = &mut self.bindings[b.index()];
             binding.sum = os.checksum(Page(binding.ssr), binding.used as usize);
@@ -76,7 +90,12 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     }
 
     /// Whether a closed page has its checksum; true where the server has none.
+    #[inline]
     pub(crate) fn intact(&self, region: Region, page: usize, os: &impl Platform) -> bool {
+        !self.has_sums(region) || self.has_sum(region, page, os)
+    }
+
+    fn has_sum(&self, region: Region, page: usize, os: &impl Platform) -> bool {
         if let Some(b) = self.small(region) {
             let binding = &self.bindings[b.index()];
             return binding.sum == os.checksum(Page(binding.ssr), binding.used as usize);

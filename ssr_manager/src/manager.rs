@@ -158,6 +158,7 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
             generation: binding.generation.max(1),
             server: Some(server),
             state: State::Opening,
+            integrity: state.config.integrity,
             ..Binding::new()
         };
         self.live += 1;
@@ -308,8 +309,10 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     /// Ends a revoked binding that is part of nothing any more.
     pub(crate) fn settle(&mut self, b: BindingId, os: &mut impl Platform) {
         let binding = &self.bindings[b.index()];
-        let open = binding.server.is_some_and(|server| self.servers[server.index()].open == Some(b));
-        if binding.state == State::Ending && binding.holder.is_none() && !open {
+        if binding.state != State::Ending || binding.holder.is_some() {
+            return;
+        }
+        if binding.server.is_none_or(|server| self.servers[server.index()].open != Some(b)) {
             self.end(b, os);
         }
     }
@@ -333,11 +336,14 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
 
     /// The private state of a server is gone: each of its sessions needs a reload.
     pub fn mark_reload(&mut self, server: ServerId) {
-        let mut cursor = self.next_session(server, None);
+        let mut cursor = self.servers[server.index()].first_session;
         while let Some(b) = cursor {
-            self.bindings[b.index()].needs_reload = true;
-            self.refresh(b);
-            cursor = self.next_session(server, cursor);
+            let binding = &mut self.bindings[b.index()];
+            if binding.in_session() {
+                // No fast path: see `refresh`.
+                (binding.needs_reload, binding.fast_generation) = (true, 0);
+            }
+            cursor = binding.next;
         }
     }
 

@@ -89,7 +89,7 @@ impl Server {
 
     /// The request that retains the server whole.
     pub(crate) fn holder(&self) -> Option<RequestId> {
-        self.retained_by.filter(|_| self.config.serial && self.retained > 0)
+        if self.retained == 0 || !self.config.serial { None } else { self.retained_by }
     }
 
     /// An activation begins.

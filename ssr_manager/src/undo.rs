@@ -41,6 +41,7 @@ pub(crate) enum Fate {
 }
 
 impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, B, U, R> {
+    #[inline]
     fn log(&mut self, region: Region) -> &mut Option<UndoId> {
         match region {
             Region::Ssr(b) => &mut self.bindings[b.index()].undo,
@@ -84,9 +85,25 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     }
 
     /// Ends the changes to a region in one of four ways; no page is open afterwards.
+    #[inline]
     pub(crate) fn close_pages(&mut self, server: ServerId, region: Region, fate: Fate, os: &mut impl Platform) {
+        let log = self.log(region).take();
+        if log.is_some() {
+            self.close_log(server, region, log, fate, os);
+        }
+    }
+
+    /// [`Manager::close_pages`] for those in `log`, which were the region's.
+    fn close_log(
+        &mut self,
+        server: ServerId,
+        region: Region,
+        log: Option<UndoId>,
+        fate: Fate,
+        os: &mut impl Platform,
+    ) {
         let mut kept = None;
-        let mut cursor = self.log(region).take();
+        let mut cursor = log;
         while let Some(id) = cursor {
             let entry = self.undo[id.index()];
             cursor = entry.next;
