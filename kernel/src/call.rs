@@ -446,23 +446,20 @@ impl Kernel {
             Some(binding) => self.session_view(server, binding),
             None => self.own_view(server),
         };
-        let address = binding.map_or(0, |binding| self.binding_address(binding));
+        let (address, session) =
+            binding.map_or((0, 0), |binding| (self.binding_address(binding), binding.index() as u32));
         let (entry, domain) = (self.entry_of(server), self.address_of(server));
         let mark = self.ssr.nested_finishes(request_id(thread));
-        let hook = kind.hook();
         let state = &mut self.threads[thread];
         state.depth += 1;
         state.set_pending(Pending::None);
         let rest = state.rest(state.depth);
         let frame = state.top_mut();
         frame.registers = FRESH;
-        if let Some(hook) = hook {
-            frame.registers[0] = binding.map_or(0, |binding| binding.index() as u32);
-            frame.registers[7] = hook as u32;
-        }
-        (frame.pc, frame.budget) = match hook {
-            Some(_) => (entry.entry_hook, entry.hook_budget),
-            None => (entry.entry_call, entry.budget),
+        (frame.registers[0], frame.registers[7]) = (session, kind.hook());
+        (frame.pc, frame.budget) = match kind {
+            Kind::Fast | Kind::Method => (entry.entry_call, entry.budget),
+            _ => (entry.entry_hook, entry.hook_budget),
         };
         (frame.cpsr, frame.domain, frame.binding) = (USER_MODE, domain, address);
         (frame.contextidr, frame.ttbr0) = (contextidr, ttbr0);

@@ -14,6 +14,11 @@ use crate::thread::{Kind, Lent};
 /// Bit of a program status: Thumb state.
 const THUMB: u32 = 1 << 5;
 
+/// Whether a call word is that of `CopyIn` or `CopyOut`.
+pub fn is_copy(word: u32) -> bool {
+    word == KernelCall::CopyIn as u32 || word == KernelCall::CopyOut as u32
+}
+
 impl Kernel {
     /// Table of the view of a thread's context at `depth`.
     fn view_at(&mut self, thread: usize, depth: usize) -> u32 {
@@ -55,12 +60,12 @@ impl Kernel {
     }
 
     /// `CopyIn` and `CopyOut` where nothing is unusual: no page to open, no view to renew. `false`: nothing was done.
+    #[inline(never)]
     pub fn copy_now(&mut self, thread: usize, depth: usize) -> bool {
-        let call = self.threads[thread].frame(depth).registers[7];
-        let out = call == KernelCall::CopyOut as u32;
-        if depth == 0 || !(out || call == KernelCall::CopyIn as u32) {
+        if depth == 0 {
             return false;
         }
+        let out = self.threads[thread].frame(depth).registers[7] == KernelCall::CopyOut as u32;
         let (frame, caller) = (self.threads[thread].frame(depth), self.threads[thread].frame(depth - 1));
         let [offset, own, length, ..] = frame.registers;
         let (read, write) = match frame.kind {

@@ -66,8 +66,8 @@ pub enum Work {
     Sessions(Option<ssr_manager::BindingId>),
 }
 
-/// One domain.
-#[repr(C)]
+/// One domain. Its size is a power of two: the kernel often goes from an address to an index.
+#[repr(C, align(1024))]
 pub struct Domain {
     /// For the fast path.
     pub hot: Hot,

@@ -8,6 +8,7 @@ use crate::arch::entry::Entry;
 use crate::arch::mmu;
 use crate::board;
 use crate::call::lent_by;
+use crate::copy::is_copy;
 use crate::domain::{DOMAINS, Domain, OBJECTS, Role};
 use crate::machine::Machine;
 use crate::ssr::{MAX_BINDINGS, Ssr};
@@ -106,7 +107,10 @@ impl Kernel {
     pub fn enter(&mut self, entry: Entry, frame: u32) -> u32 {
         let thread = self.current;
         let depth = self.threads[thread].depth_of(frame);
-        if entry == Entry::Call && self.copy_now(thread, depth) {
+        if entry == Entry::Call
+            && is_copy(self.threads[thread].frame(depth).registers[7])
+            && self.copy_now(thread, depth)
+        {
             return frame;
         }
         if depth != self.threads[thread].depth {
@@ -154,14 +158,14 @@ impl Kernel {
                 continue;
             };
             self.current = thread;
-            let depth = self.threads[thread].depth;
-            if self.threads[thread].pending() != Pending::None {
+            let state = &self.threads[thread];
+            if !matches!(state.pending(), Pending::None) {
                 self.do_pending(thread);
-            } else if depth > 0 {
+            } else if state.depth > 0 {
                 return self.resume(thread);
             } else if thread < OBJECTS {
                 self.object_step(thread);
-            } else if let Some(status) = self.threads[thread].doomed {
+            } else if let Some(status) = state.doomed {
                 self.end_process(thread, status);
             } else {
                 return self.resume(thread);
@@ -196,7 +200,7 @@ impl Kernel {
         let frame = self.threads[thread].top();
         mmu::switch_view(frame.contextidr, frame.ttbr0);
         cpu::clear_user_thread_register();
-        self.threads[thread].frame_address(self.threads[thread].depth)
+        &raw const *frame as u32
     }
 
     /// Gives the running context of a thread a valid ASID again.

@@ -97,30 +97,37 @@ impl Frames {
         address as *mut u8
     }
 
+    /// The same for a word or a page that is aligned: as the pool consists of pages, it lies there if it begins there.
+    fn check_unit(&self, address: u32, unit: u32) -> *mut u8 {
+        let inside = address.wrapping_sub(self.start) < self.end - self.start;
+        assert!(inside && address.is_multiple_of(unit), "access outside the frame pool");
+        address as *mut u8
+    }
+
     /// The word at a physical address, a multiple of 4.
     pub fn word(&self, address: u32) -> u32 {
-        let at = self.check(address, 4).cast::<u32>();
+        let at = self.check_unit(address, 4).cast::<u32>();
         // SAFETY: in the pool (checked), which no reference points into.
         unsafe { at.read() }
     }
 
     /// Writes the word at a physical address, a multiple of 4.
     pub fn set_word(&mut self, address: u32, value: u32) {
-        let at = self.check(address, 4).cast::<u32>();
+        let at = self.check_unit(address, 4).cast::<u32>();
         // SAFETY: as for `word`.
         unsafe { at.write(value) }
     }
 
     /// Zeroes a frame from an offset to its end.
     pub fn zero(&mut self, frame: u32, from: usize) {
-        let at = self.check(frame + from as u32, PAGE_BYTES - from);
-        // SAFETY: as for `word`; a frame is aligned as the page functions want it.
-        unsafe {
-            match from {
-                0 => mmu::zero_page(at),
-                _ => core::ptr::write_bytes(at, 0, PAGE_BYTES - from),
-            }
+        if from == 0 {
+            let at = self.check_unit(frame, PAGE);
+            // SAFETY: as for `word`.
+            return unsafe { mmu::zero_page(at) };
         }
+        let at = self.check(frame + from as u32, PAGE_BYTES - from);
+        // SAFETY: as for `word`.
+        unsafe { core::ptr::write_bytes(at, 0, PAGE_BYTES - from) }
     }
 
     /// Copies bytes within the pool. The ranges may overlap: a lent range can lie in a page of the copying side.

@@ -323,7 +323,12 @@ impl Kernel {
             Work::Heap(page) => {
                 let (total, next) = (pages(entry.heap), page + PAGES_A_STEP);
                 self.machine.refill(object, layout::HEAP_BASE, &[], page..next.min(total));
-                self.domains[object].work = if next < total { Work::Heap(next) } else { Work::Construct };
+                if next < total {
+                    self.domains[object].work = Work::Heap(next);
+                } else {
+                    self.domains[object].work = Work::Construct;
+                    self.construct(object);
+                }
             }
             Work::Construct => self.construct(object),
             Work::Sessions(after) => self.reload_next(object, after),
@@ -364,6 +369,11 @@ impl Kernel {
         }
         self.threads[object].frame_mut(1).attempts = 0;
         self.end_request(object);
+        if let Work::Sessions(after) = self.domains[object].work
+            && matches!(self.threads[object].pending(), Pending::None)
+        {
+            self.reload_next(object, after);
+        }
     }
 
     /// A constructor or a hook on the kernel thread failed; the recovery has begun anew.
@@ -473,7 +483,7 @@ impl Kernel {
                 let depth = self.threads[thread].depth.clamp(1, MAX_DEPTH - 1);
                 self.threads[thread].frame(depth - 1).registers[7] >> METHOD_SHIFT & METHOD_MASK
             }
-            kind => 0x8000_0000 | (kind as u32).saturating_sub(Kind::Construct as u32),
+            kind => 0x8000_0000 | kind.hook(),
         };
         let slot = self.failure_count as usize % FAILURES;
         self.failure_count += 1;

@@ -37,18 +37,14 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The hook that it runs; `None` for a method.
-    pub fn hook(self) -> Option<Hook> {
-        match self {
-            Kind::Fast | Kind::Method => None,
-            Kind::Construct => Some(Hook::Construct),
-            Kind::Open => Some(Hook::Open),
-            Kind::Reload => Some(Hook::Reload),
-            Kind::Flush => Some(Hook::Flush),
-            Kind::Close => Some(Hook::Close),
-        }
+    /// Number of the [`Hook`] that it runs, which follow each other in both; 0 for a method.
+    pub fn hook(self) -> u32 {
+        (self as u32).saturating_sub(Kind::Construct as u32)
     }
 }
+
+const _: () = assert!(Kind::Construct as u32 - Hook::Construct as u32 == Kind::Construct as u32);
+const _: () = assert!(Kind::Close as u32 - Hook::Close as u32 == Kind::Construct as u32);
 
 /// A range lent by the caller; length 0 = none.
 #[derive(Clone, Copy, Debug, Default)]
