@@ -18,51 +18,51 @@ use ssr_manager::{BindingId, RequestId, ServerId, Verified};
 /// Failures that the kernel remembers.
 pub const FAILURES: usize = 32;
 
-/// Everything that changes. The SSRManager comes first: the fast path finds the bindings at the start.
+/// Everything that changes. Small fields come first, where they are within reach of a load's immediate offset.
 #[repr(C)]
 pub struct Kernel {
-    /// Sessions and their regions.
-    pub ssr: Ssr,
-    /// Objects and processes.
-    pub domains: [Domain; DOMAINS],
-    /// Their threads.
-    pub threads: [Thread; DOMAINS],
     /// Who is ready.
     pub scheduler: Scheduler,
-    /// Frames and page tables.
-    pub machine: Machine,
-    /// The boot image, once checked.
-    pub image: Option<Image<'static>>,
     /// The thread in user mode, or last there.
     pub current: usize,
     /// Milliseconds since boot.
     pub tick: u32,
     /// Threads that pause.
     pub pausing: u32,
-    /// The latest failures, a ring.
-    pub failures: [FailureInfo; FAILURES],
     /// Failures since boot.
     pub failure_count: u32,
     /// Where the idle scrub is: object, and what it verified last.
     scrubbed: (usize, Option<Verified>),
+    /// The boot image, once checked.
+    pub image: Option<Image<'static>>,
+    /// Frames and page tables.
+    pub machine: Machine,
+    /// The latest failures, a ring.
+    pub failures: [FailureInfo; FAILURES],
+    /// Objects and processes.
+    pub domains: [Domain; DOMAINS],
+    /// Their threads.
+    pub threads: [Thread; DOMAINS],
+    /// Sessions and their regions.
+    pub ssr: Ssr,
 }
 
 impl Kernel {
     /// Nothing yet.
     pub const fn new() -> Self {
         Kernel {
-            ssr: Ssr::new(),
-            domains: [const { Domain::NONE }; DOMAINS],
-            threads: [const { Thread::DEAD }; DOMAINS],
             scheduler: Scheduler::new(),
-            machine: Machine::new(),
-            image: None,
             current: 0,
             tick: 0,
             pausing: 0,
-            failures: [NO_FAILURE; FAILURES],
             failure_count: 0,
             scrubbed: (0, None),
+            image: None,
+            machine: Machine::new(),
+            failures: [NO_FAILURE; FAILURES],
+            domains: [const { Domain::NONE }; DOMAINS],
+            threads: [const { Thread::DEAD }; DOMAINS],
+            ssr: Ssr::new(),
         }
     }
 

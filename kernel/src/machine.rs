@@ -12,7 +12,8 @@ use crate::ssr::MAX_BINDINGS;
 /// Highest ASID; 0 belongs to the empty view.
 const LAST_ASID: u32 = 255;
 
-/// Memory and translation.
+/// Memory and translation: the large arrays last.
+#[repr(C)]
 pub struct Machine {
     /// The frame pool.
     pub frames: Frames,
@@ -24,6 +25,9 @@ pub struct Machine {
     pub tables: u32,
     /// See `tables`.
     pub tables_free: u32,
+    last_asid: u32,
+    /// Rollovers of the ASIDs.
+    pub rollovers: u32,
     /// First-level table of each domain's own view, 0 = none.
     pub views: [u32; DOMAINS],
     /// First frame of each object's common region, 0 = none.
@@ -32,9 +36,6 @@ pub struct Machine {
     ssr_tables: [u32; MAX_BINDINGS],
     /// First-level table of each binding's view, 0 = none yet.
     binding_views: [u32; MAX_BINDINGS],
-    last_asid: u32,
-    /// Rollovers of the ASIDs.
-    pub rollovers: u32,
 }
 
 /// Page `page` of `bytes`, as far as they reach.

@@ -38,7 +38,7 @@ struct Cell(UnsafeCell<Kernel>);
 // the only ones to take the reference, never at the same time.
 unsafe impl Sync for Cell {}
 
-/// The kernel's state. The entry code finds the bindings at its start.
+/// The kernel's state. The entry code finds the bindings in it.
 #[unsafe(no_mangle)]
 static ARCH_KERNEL: Cell = Cell(UnsafeCell::new(Kernel::new()));
 

@@ -9,6 +9,7 @@ use core::arch::global_asm;
 use core::mem::offset_of;
 
 use crate::domain::Hot;
+use crate::kernel::Kernel;
 use crate::ssr::MAX_BINDINGS;
 use crate::thread::Frame;
 use ssr_manager::Binding;
@@ -71,7 +72,7 @@ svc_entry:
     stmdb   sp, {{r0-r14}}^
     cmp     r8, #{max_bindings}
     bhs     svc_saved
-    ldr     r12, =ARCH_KERNEL
+    ldr     r12, =ARCH_KERNEL + {bindings}
     add     r12, r12, r8, lsl #7
     ldm     r12, {{r6, r8, r10, r11}}     @ fast_generation, owner, object, used
     cmp     r9, #1                        @ 0 is no generation: it marks bindings that go the slow way
@@ -253,6 +254,7 @@ kernel_fault:
     .ltorg
 "#,
     max_bindings = const MAX_BINDINGS,
+    bindings = const offset_of!(Kernel, ssr),
     domain = const offset_of!(Frame, domain),
     registers = const REGISTERS,
     frame = const size_of::<Frame>(),
