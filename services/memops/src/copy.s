@@ -71,6 +71,8 @@ __aeabi_memcpy8:
     subs    r2, r2, #32
     bpl     41b
 5:  pop     {r4-r8}
+    tst     r2, #31
+    popeq   {r0, pc}
     // r2 = left - 32, left < 32: the low five bits are those of left.
 6:  tst     r2, #16
     ldmne   r1!, {r0, r3}
@@ -83,6 +85,8 @@ __aeabi_memcpy8:
     tst     r2, #4
     ldrne   r3, [r1], #4
     strne   r3, [r12], #4
+    tst     r2, #3
+    popeq   {r0, pc}
 .Lbytes:
     tst     r2, #2
     ldrbne  r0, [r1], #1

@@ -68,6 +68,8 @@ memset:
     subs    r2, r2, #32
     bpl     41b
 5:  pop     {r4-r9}
+    tst     r2, #31
+    bxeq    lr
     // r2 = left - 32, left < 32: the low five bits are those of left.
 6:  tst     r2, #16
     stmne   r12!, {r1, r3}
@@ -76,6 +78,8 @@ memset:
     stmne   r12!, {r1, r3}
     tst     r2, #4
     strne   r1, [r12], #4
+    tst     r2, #3
+    bxeq    lr
 7:  tst     r2, #2
     strbne  r1, [r12], #1
     strbne  r1, [r12], #1
