@@ -101,13 +101,14 @@ impl Kernel {
     /// The running activation of a thread failed.
     pub fn fail(&mut self, thread: usize, kind: FailureKind, pc: u32, address: u32) {
         let depth = self.threads[thread].depth;
-        let frame = *self.threads[thread].top();
+        let frame = self.threads[thread].top();
+        let (entered_for, mark, called_through) = (frame.kind, frame.mark, frame.binding);
         let server = self.domain_of(thread);
-        let binding = self.binding_at(frame.binding);
+        let binding = self.binding_at(called_through);
         self.record(thread, server, binding, kind, pc, address);
         self.domains[server].failures += 1;
         let request = request_id(thread);
-        if depth > 1 && self.ssr.nested_finishes(request) != frame.mark {
+        if depth > 1 && self.ssr.nested_finishes(request) != mark {
             return self.fail_request(thread, server, pc);
         }
         self.ssr.rollback(server_id(server), &mut self.machine);
@@ -124,9 +125,9 @@ impl Kernel {
         self.domains[server].suspect |= attempts > 1;
         self.start_recovery(server, thread);
         if thread == server && depth == 1 {
-            return self.object_failed(thread, frame.kind, binding);
+            return self.object_failed(thread, entered_for, binding);
         }
-        match (frame.kind, binding) {
+        match (entered_for, binding) {
             (Kind::Reload, Some(binding)) if attempts >= MAX_HOOK_ATTEMPTS => self.lose_session(server, binding),
             (Kind::Flush, Some(binding)) if attempts >= MAX_ATTEMPTS => self.give_up_flush(thread, server, binding),
             _ => self.domains[server].retried += 1,

@@ -172,10 +172,13 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
                 self.retain(b, request);
             }
             let fate = if finished == Finished::Retained { Fate::Retain } else { Fate::Commit };
-            self.close_pages(server, Region::Ssr(b), fate, os);
-            self.settle_bound(b, os);
-            if self.bindings[b.index()].pages == 1 {
-                self.seal(Region::Ssr(b), 0, os);
+            match self.bindings[b.index()].pages {
+                0 => {}
+                1 => self.seal(Region::Ssr(b), 0, os),
+                _ => {
+                    self.close_pages(server, Region::Ssr(b), fate, os);
+                    self.settle_bound(b, os);
+                }
             }
         }
         let retained = self.servers[server.index()].holder().is_some();

@@ -307,6 +307,7 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     }
 
     /// Ends a revoked binding that is part of nothing any more.
+    #[inline]
     pub(crate) fn settle(&mut self, b: BindingId, os: &mut impl Platform) {
         let binding = &self.bindings[b.index()];
         if binding.state != State::Ending || binding.holder.is_some() {
@@ -421,12 +422,12 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     /// Decides anew whether the fast path may be taken with this binding.
     pub(crate) fn refresh(&mut self, b: BindingId) {
         let binding = &mut self.bindings[b.index()];
-        let Some(server) = binding.server else { return };
-        let server = &self.servers[server.index()];
-        let ready = binding.state == State::Active && !binding.needs_reload && binding.contextidr != 0;
-        let plain = !binding.nested && binding.pages <= 1 && !server.config.integrity;
-        let fast = ready && plain && server.holder().is_none();
-        binding.fast_generation = if fast { binding.generation } else { 0 };
+        binding.fast_generation = 0;
+        let ready = !binding.needs_reload && binding.state == State::Active && binding.contextidr != 0;
+        let plain = !binding.nested && binding.pages <= 1 && !binding.integrity;
+        if ready && plain && binding.server.is_some_and(|server| self.servers[server.index()].holder().is_none()) {
+            binding.fast_generation = binding.generation;
+        }
     }
 
     /// [`Manager::refresh`] for all sessions of a serial server, when a request begins or ceases to retain it.

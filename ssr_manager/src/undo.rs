@@ -94,14 +94,7 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     }
 
     /// [`Manager::close_pages`] for those in `log`, which were the region's.
-    fn close_log(
-        &mut self,
-        server: ServerId,
-        region: Region,
-        log: Option<UndoId>,
-        fate: Fate,
-        os: &mut impl Platform,
-    ) {
+    fn close_log(&mut self, server: ServerId, region: Region, log: Option<UndoId>, fate: Fate, os: &mut impl Platform) {
         let mut kept = None;
         let mut cursor = log;
         while let Some(id) = cursor {
