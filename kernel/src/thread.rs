@@ -67,14 +67,14 @@ pub struct Frame {
     pub pc: u32,
     /// Program status.
     pub cpsr: u32,
-    /// Address of the domain that runs in this activation.
-    pub domain: u32,
-    /// Address of the binding it was called through, 0 for none.
-    pub binding: u32,
     /// ASID of its view.
     pub contextidr: u32,
     /// First-level table of its view.
     pub ttbr0: u32,
+    /// Address of the domain that runs in this activation.
+    pub domain: u32,
+    /// Address of the binding it was called through, 0 for none.
+    pub binding: u32,
     /// Ticks left.
     pub budget: u32,
     /// [`Kind`].

@@ -44,7 +44,7 @@ impl Entry {
 }
 
 /// Bytes of the part of a frame that the entry code pushes: r0-r14, pc, cpsr.
-const REGISTERS: usize = offset_of!(Frame, domain);
+const REGISTERS: usize = offset_of!(Frame, contextidr);
 
 global_asm!(
     r#"
@@ -80,21 +80,19 @@ svc_entry:
     ldreq   r6, [sp, #({domain} - 60)]
     cmpeq   r6, r8
     bne     svc_saved
-    ldr     r6, [r10, #{methods}]
-    ldr     r9, [r10, #{lock}]
-    cmp     r9, #0
+    ldrd    r8, r9, [r10, #{lock}]        @ lock, methods
+    cmp     r8, #0
     bne     svc_saved
-    cmp     r6, r7, lsr #8
+    cmp     r9, r7, lsr #8
     bls     lent_call
 call_go:
     @ From here the call happens. sp moves to the rest position of the new activation.
     sub     sp, sp, #({frame} - {registers} + 60)
     str     sp, [r10, #{lock}]
-    stm     sp, {{r10, r12}}              @ Frame::domain, Frame::binding
     ldrd    r8, r9, [r10, #{budget}]      @ budget, FAST kind word
     strd    r8, r9, [sp, #({f_budget} - {registers})]
     ldrd    r8, r9, [r12, #{contextidr}]
-    strd    r8, r9, [sp, #({f_view} - {registers})]
+    stm     sp, {{r8, r9, r10, r12}}      @ Frame::contextidr to Frame::binding
     @ Reserved-TTBR0 step (ARM ARM B3.10.4): no walk may pair the old table with the new ASID.
     ldr     r6, =arch_empty_view
     mcr     p15, 0, r6, c2, c0, 0
@@ -118,11 +116,12 @@ call_go:
     rfedb   lr                            @ entry pc and cpsr lie just below the context
 
     @ A call that lends one range: in the caller's stack, heap or data it needs no walk through page tables.
-    @ The range stays in the caller's saved registers. In: r6 = methods, r8 = caller, r10, r11, r12 as above.
+    @ The range stays in the caller's saved registers. In: r9 = methods, r10, r12 as above.
 lent_call:
     bic     lr, r7, #{lend_both}
-    cmp     r6, lr, lsr #8
+    cmp     r9, lr, lsr #8
     bls     svc_saved
+    ldr     r8, [r12, #{owner}]
     and     r6, r7, #{lend_both}
     cmp     r6, #{lend_both}
     beq     svc_saved
@@ -149,7 +148,7 @@ svc_other:
     cmp     r7, #1
     bne     svc_rest
     @ Fast return: the lock word is this activation's rest position, so nobody waits and nothing is unusual.
-    ldm     sp, {{r8, r9}}                @ object, binding
+    ldrd    r8, r9, [sp, #({domain} - {registers})]   @ object, binding
     ldr     r10, [r8, #{lock}]
     cmp     r10, sp
     bne     svc_save
@@ -263,10 +262,10 @@ kernel_fault:
     own = const offset_of!(crate::domain::Domain, own),
     lend_both = const abi::call::LEND_READ | abi::call::LEND_WRITE,
     lend_read = const abi::call::LEND_READ,
-    methods = const offset_of!(Hot, methods),
     lock = const offset_of!(Hot, lock),
     budget = const offset_of!(Hot, budget),
     context = const offset_of!(Hot, context),
+    owner = const offset_of!(Binding, owner),
     used = const offset_of!(Binding, used),
     ssr = const offset_of!(Binding, ssr),
     session = const offset_of!(Binding, session),
@@ -275,7 +274,9 @@ kernel_fault:
 );
 
 const _: () = assert!(REGISTERS == 68 && size_of::<Frame>() == 128);
-const _: () = assert!(offset_of!(Frame, binding) == REGISTERS + 4);
+const _: () = assert!(offset_of!(Frame, ttbr0) == REGISTERS + 4);
+const _: () = assert!(offset_of!(Frame, domain) == REGISTERS + 8 && offset_of!(Frame, binding) == REGISTERS + 12);
+const _: () = assert!(offset_of!(Hot, methods) == offset_of!(Hot, lock) + 4);
 const _: () = assert!(offset_of!(Hot, context) == offset_of!(Hot, entry) + 8);
 const _: () = assert!(offset_of!(Binding, preimage) == offset_of!(Binding, ssr) + 4);
 const _: () = assert!(size_of::<Binding>() == 128);
