@@ -223,13 +223,19 @@ impl Kernel {
         (self.domains[domain].contextidr, self.machine.views[domain])
     }
 
-    /// ASID and table of a binding's view. A view for which no table can be had falls back on the server's own,
-    /// without SSR: the activation fails at its first access, and is charged to the pool by the bind that follows.
+    /// ASID and table of a binding's view.
+    #[inline]
     pub fn session_view(&mut self, server: usize, binding: BindingId) -> (u32, u32) {
         let known = self.ssr.binding(binding);
-        if known.contextidr != 0 {
-            return (known.contextidr, known.ttbr0);
+        match known.contextidr {
+            0 => self.renew_session_view(server, binding),
+            contextidr => (contextidr, known.ttbr0),
         }
+    }
+
+    /// A view for which no table can be had falls back on the server's own, without SSR: the activation fails at its
+    /// first access, and is charged to the pool by the bind that follows.
+    fn renew_session_view(&mut self, server: usize, binding: BindingId) -> (u32, u32) {
         let base = self.machine.views[server];
         let table = self.machine.binding_view(server, binding.index()).unwrap_or(base);
         let contextidr = if table == base { self.own_view(server).0 } else { self.new_asid() };

@@ -224,6 +224,10 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     /// [`Error::BadHandle`]: never a handle of this client; [`Error::StaleHandle`]: its session has ended.
     pub fn find(&self, handle: Handle, client: u32) -> Result<BindingId, Error> {
         let binding = self.bindings.get(handle.index as usize).ok_or(Error::BadHandle)?;
+        let usable = matches!(binding.state, State::Active | State::Lost);
+        if usable && binding.generation == handle.generation && binding.client == client {
+            return Ok(BindingId::new(handle.index as u16));
+        }
         if handle.generation == 0 || handle.generation > binding.generation {
             return Err(Error::BadHandle);
         }
@@ -231,7 +235,6 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
             return Err(Error::StaleHandle);
         }
         match binding.state {
-            State::Active | State::Lost if binding.client == client => Ok(BindingId::new(handle.index as u16)),
             State::Closing | State::Ending if binding.client == client => Err(Error::StaleHandle),
             _ => Err(Error::BadHandle),
         }
