@@ -1,6 +1,6 @@
 //! The kernel's state, its entry, and the way back to a thread.
 
-use abi::image::{Entry as ImageEntry, Image};
+use abi::image::Entry as ImageEntry;
 use abi::info::FailureInfo;
 
 use crate::arch::cpu;
@@ -33,8 +33,6 @@ pub struct Kernel {
     pub failure_count: u32,
     /// Where the idle scrub is: object, and what it verified last.
     scrubbed: (usize, Option<Verified>),
-    /// The boot image, once checked.
-    pub image: Option<Image<'static>>,
     /// Frames and page tables.
     pub machine: Machine,
     /// The latest failures, a ring.
@@ -57,7 +55,6 @@ impl Kernel {
             pausing: 0,
             failure_count: 0,
             scrubbed: (0, None),
-            image: None,
             machine: Machine::new(),
             failures: [NO_FAILURE; FAILURES],
             domains: [const { Domain::NONE }; DOMAINS],
@@ -310,7 +307,7 @@ impl Kernel {
     /// Reports a change of a domain that a person should see.
     pub fn report(&self, domain: usize, text: &str) {
         let name = self.entry_of(domain).name;
-        crate::log!("[kernel] {}: {text}", abi::call::name_str(&name));
+        log::warn!("[kernel] {}: {text}", abi::call::name_str(&name));
     }
 
     /// Number of a process: its slot and how often that was used.

@@ -12,21 +12,24 @@ extern crate memops as _;
 mod arch;
 mod board;
 mod call;
+mod console;
 mod copy;
 mod domain;
+mod image;
 mod kernel;
-mod log;
 mod machine;
 mod mem;
+mod monitor;
 mod process;
 mod recover;
+mod session;
 mod ssr;
 mod syscall;
 mod thread;
 
 use core::cell::UnsafeCell;
 
-use abi::image::{self, Rights};
+use abi::image::Rights;
 
 use arch::entry::Entry;
 use arch::{cpu, mmu};
@@ -65,13 +68,11 @@ extern "C" fn kernel_main(_device_tree: u32) -> ! {
     let room = board::RAM.start + board::RAM.length - image_start;
     let length = header[3].min(room).next_multiple_of(1 << 20).min(room);
     mmu::init(board::RAM, board::DEVICES, mmu::Range { start: image_start, length });
-    log!("[boot] curios-rs {} on {}", env!("CARGO_PKG_VERSION"), board::NAME);
+    console::init();
+    log::info!("[boot] curios-rs {} on {}", env!("CARGO_PKG_VERSION"), board::NAME);
     // SAFETY: the boot image lies there, is mapped read-only from now on and nothing else refers to it.
     let bytes = unsafe { core::slice::from_raw_parts(image_start as *const u8, length as usize) };
-    let image = match image::parse(bytes) {
-        Ok(image) => image,
-        Err(error) => refuse(bytes, error),
-    };
+    let image = image::accept(bytes);
     // SAFETY: see `Cell`; boot is the only thing that runs.
     let kernel = unsafe { &mut *ARCH_KERNEL.0.get() };
     let counter =
@@ -79,7 +80,6 @@ extern "C" fn kernel_main(_device_tree: u32) -> ! {
     cpu::init(counter);
     // SAFETY: RAM behind the boot image, mapped one to one by `mmu::init`; nothing refers to it.
     unsafe { kernel.machine.frames.init(image_start + length, board::RAM.start + board::RAM.length) };
-    kernel.image = Some(image);
     if let Err((entry, pool)) = kernel.start_all() {
         let name = image.entries()[entry].name;
         panic!("{} cannot be started: {pool:?} used up", abi::call::name_str(&name));
@@ -88,22 +88,4 @@ extern "C" fn kernel_main(_device_tree: u32) -> ! {
     let frame = kernel.run();
     // SAFETY: `run` returns the frame of a thread whose context is complete, and has set its view.
     unsafe { arch_resume(frame) }
-}
-
-/// Refuses the boot image, saying what is wrong with which entry.
-fn refuse(bytes: &[u8], error: image::ImageError) -> ! {
-    use image::ImageError::{Field, SegmentChecksum};
-    match error {
-        Field { entry, field } => panic!("boot image: {}: bad {field}", name_in(bytes, entry)),
-        SegmentChecksum { entry, segment } => panic!("boot image: {}: {segment} is damaged", name_in(bytes, entry)),
-        other => panic!("boot image refused: {other:?}"),
-    }
-}
-
-/// The name of an entry in an image that was refused.
-fn name_in(bytes: &[u8], entry: usize) -> &str {
-    let start = size_of::<image::Header>() + entry * size_of::<image::Entry>();
-    let name = bytes.get(start..start + 16).unwrap_or(b"?");
-    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-    core::str::from_utf8(&name[..end]).unwrap_or("?")
 }

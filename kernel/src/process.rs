@@ -5,6 +5,7 @@ use abi::image::{Kind as EntryKind, NONE};
 use abi::info::Pool;
 
 use crate::domain::{self, DOMAINS, Domain, OBJECTS, Role};
+use crate::image::image;
 use crate::kernel::Kernel;
 use crate::thread::{Pending, State, USER_MODE};
 
@@ -15,9 +16,9 @@ impl Kernel {
     /// The pool that is used up.
     pub fn start_process(&mut self, entry: usize, argument: u32, parent: Option<usize>) -> Result<usize, Pool> {
         let slot = (OBJECTS..DOMAINS).find(|slot| self.domains[*slot].role == Role::None).ok_or(Pool::Processes)?;
-        let image = self.image.expect("set at boot");
+        let image = image();
         let manifest = &image.entries()[entry];
-        match domain::load(&mut self.machine, slot, &image, manifest) {
+        match domain::load(&mut self.machine, slot, image, manifest) {
             Ok(frames) => {
                 self.domains[slot].set(Role::Process, manifest, argument);
                 self.domains[slot].frames = frames;
@@ -57,7 +58,7 @@ impl Kernel {
 
     fn try_spawn(&mut self, thread: usize, name: [u8; 16], argument: u32) -> Result<u32, (Error, u32)> {
         let parent = self.domain_of(thread);
-        let image = self.image.expect("set at boot");
+        let image = image();
         let program = |entry: &abi::image::Entry| entry.kind == EntryKind::Program as u32 && entry.name == name;
         let index = image.entries().iter().position(program).ok_or((Error::NotFound, 0))?;
         let manifest = self.entry_of(parent);
@@ -190,7 +191,7 @@ impl Kernel {
     /// # Errors
     /// Index of the entry, and the pool that is used up.
     pub fn start_all(&mut self) -> Result<(), (usize, Pool)> {
-        let image = self.image.expect("set at boot");
+        let image = image();
         for (index, entry) in image.entries().iter().enumerate() {
             if entry.kind == EntryKind::Object as u32 {
                 self.start_object(index).map_err(|pool| (index, pool))?;
@@ -208,9 +209,9 @@ impl Kernel {
     }
 
     fn start_object(&mut self, index: usize) -> Result<(), Pool> {
-        let image = self.image.expect("set at boot");
+        let image = image();
         let entry = &image.entries()[index];
-        let frames = domain::load(&mut self.machine, index, &image, entry)?;
+        let frames = domain::load(&mut self.machine, index, image, entry)?;
         let flags = abi::image::Flags::from_bits_truncate(entry.flags);
         let narrow = |value: u32| value.min(u32::from(u16::MAX)) as u16;
         let config = ssr_manager::ServerConfig {
@@ -236,7 +237,7 @@ impl Kernel {
             let name = entry.name;
             let (start, blob) = (self.machine.common[index], entry.common_blob != NONE);
             let initial = if blob { "filled" } else { "empty" };
-            crate::log!(
+            log::info!(
                 "[boot] common {} phys {start:#x} len {:#x} {initial}",
                 abi::call::name_str(&name),
                 entry.common

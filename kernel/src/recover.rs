@@ -14,6 +14,7 @@ use crate::arch::cpu::{self, Fault};
 use crate::arch::mmu;
 use crate::call::Step;
 use crate::domain::{self, OBJECTS, UNUSUAL, Work};
+use crate::image::image;
 use crate::kernel::{FAILURES, Kernel, request_id, server_id};
 use crate::thread::{Kind, MAX_DEPTH, Pending, State};
 
@@ -94,7 +95,7 @@ impl Kernel {
         let domain = self.domain_of(thread);
         let name = self.entry_of(domain).name;
         let name = abi::call::name_str(&name);
-        crate::log!("[kernel] program {name} ended: {} at {pc:#x}, address {address:#x}", kind.name());
+        log::warn!("[kernel] program {name} ended: {} at {pc:#x}, address {address:#x}", kind.name());
         self.end_process(domain, 128 + kind as u32);
     }
 
@@ -304,11 +305,11 @@ impl Kernel {
         let pages = |bytes: u32| bytes.div_ceil(PAGE);
         match self.domains[object].work {
             Work::Verify(page) => {
-                let image = self.image.expect("set at boot");
+                let image = image();
                 let (text, constants) = (pages(entry.text.memory_size), pages(entry.rodata.memory_size));
                 for page in page..(page + PAGES_A_STEP).min(text + constants) {
                     let (segment, page) = if page < text { (&entry.text, page) } else { (&entry.rodata, page - text) };
-                    if domain::restore_page(&mut self.machine, object, &image, segment, page) {
+                    if domain::restore_page(&mut self.machine, object, image, segment, page) {
                         self.domains[object].was_damaged = true;
                     }
                 }
@@ -317,7 +318,7 @@ impl Kernel {
             }
             Work::Data(page) => {
                 let (total, next) = (pages(entry.data.memory_size), page + PAGES_A_STEP);
-                let bytes = self.image.as_ref().expect("set at boot").segment(&entry.data);
+                let bytes = image().segment(&entry.data);
                 self.machine.refill(object, entry.data.address, bytes, page..next.min(total));
                 self.domains[object].work = if next < total { Work::Data(next) } else { Work::Heap(0) };
             }

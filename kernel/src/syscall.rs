@@ -50,7 +50,7 @@ impl Kernel {
             }
             KernelCall::Exit if !object => self.end_process(thread, r0),
             KernelCall::HeapExhausted => {
-                crate::log!("[kernel] program {} ended: heap used up", self.name_of(thread));
+                log::info!("[kernel] program {} ended: heap used up", self.name_of(thread));
                 self.end_process(thread, 128 + FailureKind::HeapExhausted as u32);
             }
             KernelCall::Spawn if !object => self.on_spawn(thread, name_from_words([r0, r1, r2, r3]), r4),
@@ -106,7 +106,7 @@ impl Kernel {
         if self.threads[thread].depth > 0 {
             return self.fail(thread, FailureKind::Panic, pc, 0);
         }
-        crate::log!("[kernel] program {} panicked: {text}", self.name_of(thread));
+        log::info!("[kernel] program {} panicked: {text}", self.name_of(thread));
         self.end_process(thread, 128 + FailureKind::Panic as u32);
     }
 
@@ -132,7 +132,7 @@ impl Kernel {
         let read = self.take(thread, address, &mut text[..length]);
         match core::str::from_utf8(&text[..read]) {
             Ok(text) if read == length => {
-                crate::log!("[{}] {text}", self.name_of(thread));
+                log::info!("[{}] {text}", self.name_of(thread));
                 self.answer(thread, Ok(()), 0);
             }
             _ => self.answer(thread, Err(Error::BadRange), 0),

@@ -3,13 +3,15 @@
 use core::fmt::{self, Write};
 use core::panic::PanicInfo;
 
+use log::{LevelFilter, Log, Metadata, Record};
+
 use crate::board;
 
 /// Status of the emulator after a panic of the kernel.
 const PANIC_STATUS: u8 = 101;
 
-/// The early console as a formatter's target.
-pub struct Console;
+/// The early console: target of the `log` facade.
+struct Console;
 
 impl Write for Console {
     fn write_str(&mut self, text: &str) -> fmt::Result {
@@ -23,19 +25,29 @@ impl Write for Console {
     }
 }
 
-/// Writes a line to the early console.
-#[macro_export]
-macro_rules! log {
-    ($($argument:tt)*) => {{
-        use core::fmt::Write;
+impl Log for Console {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
         // The console's writer cannot fail.
-        let _ = writeln!($crate::log::Console, $($argument)*);
-    }};
+        let _ = writeln!(Console, "{}", record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+/// Lets messages through, from information upwards. Nothing is printed before.
+pub fn init() {
+    // An error would mean that there is a logger already: this one.
+    let _ = log::set_logger(&Console);
+    log::set_max_level(LevelFilter::Info);
 }
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    crate::log!("\n[kernel] PANIC: {info}");
+    log::error!("\n[kernel] PANIC: {info}");
     board::exit(PANIC_STATUS)
 }
 
@@ -43,6 +55,6 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 #[unsafe(no_mangle)]
 extern "C" fn kernel_fault_report(reason: u32, at: u32, status: u32) -> ! {
     let (data, prefetch) = (crate::arch::cpu::data_fault(), crate::arch::cpu::prefetch_fault());
-    crate::log!("\n[kernel] FAULT {reason} near {at:#x}, status {status:#x}, data {data:x?}, prefetch {prefetch:x?}");
+    log::error!("\n[kernel] FAULT {reason} near {at:#x}, status {status:#x}, data {data:x?}, prefetch {prefetch:x?}");
     board::exit(PANIC_STATUS)
 }

@@ -1,0 +1,167 @@
+//! Sessions: bind and unbind, and the hooks `open` and `close`.
+
+use abi::info::Pool;
+use abi::{Error, Handle};
+use ssr_manager::{Begin, BeginError, BindingId, State as Session};
+
+use crate::call::Step;
+use crate::domain::{OBJECTS, Role};
+use crate::kernel::{Kernel, server_id};
+use crate::thread::{Kind, MAX_DEPTH, Pending};
+
+impl Kernel {
+    /// `close` of a session without a client, on the server's kernel thread.
+    pub fn try_close(&mut self, thread: usize, handle: Handle) -> Result<Step, Error> {
+        self.try_hook(thread, handle, Kind::Close)
+    }
+
+    /// `open` of a new binding, or `close` of one that ends.
+    pub fn try_hook(&mut self, thread: usize, handle: Handle, kind: Kind) -> Result<Step, Error> {
+        let binding = BindingId::new(handle.index as u16);
+        if self.ssr.handle(binding) != handle {
+            return Ok(Step::Done(0));
+        }
+        let server = self.server_of(binding);
+        match self.acquire(thread, server) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Step::Going),
+            Err(error) => {
+                self.ssr.revoke(binding, &mut self.machine);
+                return if kind == Kind::Close { Ok(Step::Done(0)) } else { Err(error) };
+            }
+        }
+        if self.threads[thread].frame(self.threads[thread].depth + 1).attempts >= 2 {
+            self.release(server);
+            if !self.ssr.binding(binding).nested() {
+                self.charge((self.ssr.binding(binding).client() & 0xff) as usize, server);
+            }
+            self.ssr.revoke(binding, &mut self.machine);
+            return if kind == Kind::Close { Ok(Step::Done(0)) } else { Err(Error::ServerFault) };
+        }
+        let request = self.ssr.holder(binding);
+        match self.ssr.begin(binding, request, &mut self.machine) {
+            Ok(Begin::Ready) => self.activate(thread, server, Some(binding), kind),
+            Ok(Begin::NeedsReload) => self.activate(thread, server, Some(binding), Kind::Reload),
+            Err(BeginError::Busy) => self.park(thread, server, binding),
+            Err(BeginError::Lost) => {
+                self.release(server);
+                self.ssr.revoke(binding, &mut self.machine);
+                return if kind == Kind::Close { Ok(Step::Done(0)) } else { Err(Error::SessionLost) };
+            }
+        }
+        Ok(Step::Going)
+    }
+
+    pub fn finish_open(&mut self, thread: usize, binding: BindingId, status: u32) {
+        if status != 0 {
+            self.ssr.revoke(binding, &mut self.machine);
+            self.threads[thread].top_mut().registers[0] = status;
+            return;
+        }
+        self.ssr.opened(binding, &mut self.machine);
+        let handle = self.ssr.handle(binding);
+        self.answer_handle(thread, handle);
+    }
+
+    fn answer_handle(&mut self, thread: usize, handle: Handle) {
+        let registers = &mut self.threads[thread].top_mut().registers;
+        (registers[0], registers[1], registers[2]) = (0, handle.index, handle.generation);
+    }
+
+    /// `KernelCall::Bind`: makes a session and runs the server's `open` hook.
+    pub fn on_bind(&mut self, thread: usize, name: [u8; 16]) {
+        if let Err((error, extra)) = self.try_bind(thread, name) {
+            self.answer(thread, Err(error), extra);
+        }
+    }
+
+    fn try_bind(&mut self, thread: usize, name: [u8; 16]) -> Result<(), (Error, u32)> {
+        let client = self.domain_of(thread);
+        let entry = self.entry_of(client);
+        let server = self.find_object(&name).ok_or((Error::NotFound, 0))?;
+        if entry.callees >> server & 1 == 0 {
+            return Err((Error::NotPermitted, server as u32));
+        }
+        let nested = self.domains[client].role == Role::Object;
+        let number = self.client_of(client);
+        if nested && let Some(handle) = self.existing_session(number, server) {
+            // An object has one session with each of its servers: rebuilt, it finds the old one again.
+            self.answer_handle(thread, handle);
+            return Ok(());
+        }
+        if nested {
+            self.forget_lost_session(number, server);
+        }
+        if let Some(until) = self.domains[client].blamed_until[server] {
+            if (self.tick.wrapping_sub(until) as i32) < 0 {
+                return Err((Error::Blamed, 0));
+            }
+            self.domains[client].blamed_until[server] = None;
+        }
+        if self.ssr.bindings_of(number) >= entry.quota_bindings as usize {
+            return Err((Error::Exhausted, Pool::ClientBindings as u32));
+        }
+        let (owner, object) = (self.address_of(client), self.address_of(server));
+        let binding = self
+            .ssr
+            .bind(server_id(server), number, owner, object, nested, &mut self.machine)
+            .map_err(|pool| (Error::Exhausted, pool as u32))?;
+        if let Err(pool) = self.machine.binding_view(server, binding.index()) {
+            self.ssr.revoke(binding, &mut self.machine);
+            return Err((Error::Exhausted, pool as u32));
+        }
+        let depth = self.threads[thread].depth;
+        if depth + 1 < MAX_DEPTH {
+            self.threads[thread].frame_mut(depth + 1).attempts = 0;
+        }
+        self.threads[thread].set_pending(Pending::Open(self.ssr.handle(binding)));
+        Ok(())
+    }
+
+    fn existing_session(&self, client: u32, server: usize) -> Option<Handle> {
+        let mut next = self.ssr.sessions_of(client, None);
+        while let Some(binding) = next {
+            if self.server_of(binding) == server && self.ssr.binding(binding).state() == Session::Active {
+                return Some(self.ssr.handle(binding));
+            }
+            next = self.ssr.sessions_of(client, Some(binding));
+        }
+        None
+    }
+
+    /// An object that binds again has no use for the session that it lost.
+    fn forget_lost_session(&mut self, client: u32, server: usize) {
+        let mut next = self.ssr.sessions_of(client, None);
+        while let Some(binding) = next {
+            next = self.ssr.sessions_of(client, Some(binding));
+            if self.server_of(binding) == server && self.ssr.binding(binding).state() == Session::Lost {
+                self.ssr.revoke(binding, &mut self.machine);
+            }
+        }
+    }
+
+    /// `KernelCall::Unbind`.
+    pub fn on_unbind(&mut self, thread: usize, handle: Handle) {
+        let client = self.client_of(self.domain_of(thread));
+        match self.ssr.find(handle, client) {
+            Err(error) => self.answer(thread, Err(error), 0),
+            Ok(binding) if self.ssr.binding(binding).state() == Session::Lost => {
+                self.ssr.revoke(binding, &mut self.machine);
+                self.answer(thread, Ok(()), 0);
+            }
+            Ok(binding) => {
+                self.ssr.closing(binding);
+                let depth = self.threads[thread].depth;
+                if depth + 1 < MAX_DEPTH {
+                    self.threads[thread].frame_mut(depth + 1).attempts = 0;
+                }
+                self.threads[thread].set_pending(Pending::Close(handle));
+            }
+        }
+    }
+
+    /// The object with this name.
+    pub fn find_object(&self, name: &[u8; 16]) -> Option<usize> {
+        (0..OBJECTS).find(|object| self.domains[*object].role == Role::Object && &self.entry_of(*object).name == name)
+    }
+}
