@@ -41,7 +41,7 @@ impl Random {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 17;
         self.0 ^= self.0 << 5;
-        (self.0 >> 16) * limit >> 16
+        ((self.0 >> 16) * limit) >> 16
     }
 }
 
