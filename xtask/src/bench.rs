@@ -171,7 +171,11 @@ mod tests {
         assert_eq!(with_table("no marks", "new\n"), None);
         let readme = include_str!("../../README.md");
         for row in &ROWS {
-            assert!(readme.contains(&format!("| `{}` |", row.name)), "README.md lacks {}: xtask bench --readme", row.name);
+            assert!(
+                readme.contains(&format!("| `{}` |", row.name)),
+                "README.md lacks {}: xtask bench --readme",
+                row.name
+            );
         }
     }
 
