@@ -261,7 +261,7 @@ impl Kernel {
         };
         (frame.cpsr, frame.domain, frame.binding) = (USER_MODE, domain, address);
         (frame.contextidr, frame.ttbr0) = (contextidr, ttbr0);
-        (frame.kind, frame.mark) = (kind, mark);
+        (frame.kind, frame.mark, frame.calls) = (kind, mark, 0);
         (frame.lent_read, frame.lent_write) = (Lent::default(), Lent::default());
         self.domains[server].hot.lock = rest | UNUSUAL;
     }

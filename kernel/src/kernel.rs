@@ -15,6 +15,8 @@ use crate::ssr::{MAX_BINDINGS, Ssr};
 use crate::thread::{Kind, Pending, Scheduler, State, Thread};
 use ssr_manager::{BindingId, RequestId, ServerId, Verified};
 
+/// Calls of other objects that count as a tick of the caller's budget: what fits into a millisecond of a slow board.
+const CALLS_A_TICK: u32 = 1000;
 /// Failures that the kernel remembers.
 pub const FAILURES: usize = 32;
 
@@ -135,7 +137,7 @@ impl Kernel {
         let frame = self.threads[thread].top_mut();
         frame.kind = Kind::Method;
         (frame.lent_read, frame.lent_write) = (read, write);
-        (frame.attempts, frame.failed_at, frame.mark) = (0, 0, 0);
+        (frame.attempts, frame.failed_at, frame.mark, frame.calls) = (0, 0, 0, 0);
         let (address, server) = (frame.binding, self.domain_of(thread));
         self.domains[server].hot.lock |= crate::domain::UNUSUAL;
         if let Some(binding) = self.binding_at(address) {
@@ -288,6 +290,9 @@ impl Kernel {
     }
 
     /// Charges a tick to the running thread: its slice, and the budget of its activation.
+    ///
+    /// Calls of others are not charged to the caller by time, and the tick may fall into them each time; see
+    /// [`Kernel::count_call`].
     fn account(&mut self, thread: usize) {
         self.threads[thread].ticks += 1;
         self.threads[thread].slice = self.threads[thread].slice.saturating_sub(1);
@@ -295,13 +300,31 @@ impl Kernel {
             self.scheduler.rotate(&mut self.threads, thread);
         }
         if self.threads[thread].depth > 0 && self.threads[thread].pending() == Pending::None {
-            let frame = self.threads[thread].top_mut();
-            frame.budget = frame.budget.saturating_sub(1);
-            if frame.budget == 0 {
-                let pc = frame.pc;
-                self.fault(thread, abi::FailureKind::Budget, pc);
-            }
+            self.spend(thread);
         }
+    }
+
+    /// Takes a tick off the budget of the running activation; `true` if that was the last one, and it has failed.
+    fn spend(&mut self, thread: usize) -> bool {
+        let frame = self.threads[thread].top_mut();
+        frame.budget = frame.budget.saturating_sub(1);
+        let (spent, pc) = (frame.budget == 0, frame.pc);
+        if spent {
+            self.fault(thread, abi::FailureKind::Budget, pc);
+        }
+        spent
+    }
+
+    /// Counts a call that an activation makes of another object: so many are worth a tick, so that a loop of calls ends
+    /// like any other. `true` if the budget is used up, and the activation has failed.
+    pub fn count_call(&mut self, thread: usize) -> bool {
+        let frame = self.threads[thread].top_mut();
+        frame.calls += 1;
+        if frame.calls < CALLS_A_TICK {
+            return false;
+        }
+        frame.calls = 0;
+        self.spend(thread)
     }
 
     /// Reports a change of a domain that a person should see.

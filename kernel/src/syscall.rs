@@ -24,6 +24,10 @@ impl Kernel {
             return self.forbidden(thread, Error::NoSuchCall, 0);
         };
         let object = self.threads[thread].depth > 0;
+        let calls_others = matches!(call, KernelCall::Call | KernelCall::Bind | KernelCall::Unbind);
+        if object && calls_others && self.count_call(thread) {
+            return;
+        }
         match call {
             KernelCall::Call => self.start_call(thread),
             KernelCall::Return | KernelCall::ReturnFlush if object => {

@@ -91,7 +91,8 @@ pub struct Frame {
     pub mark: u32,
     /// Status that the call returns after its flush.
     pub status: u32,
-    spare: [u32; 1],
+    /// Calls of other objects since the latest that counted as a tick.
+    pub calls: u32,
 }
 
 /// Registers of a context that begins: the stack pointer at its top, all else 0.
@@ -118,7 +119,7 @@ impl Frame {
         failed_at: 0,
         mark: 0,
         status: 0,
-        spare: [0; 1],
+        calls: 0,
     };
 }
 
