@@ -79,6 +79,8 @@ words! {
         Refuse,
         /// Does nothing wrong: asks for the hook `flush`.
         AskFlush,
+        /// Where a call of the next service follows: goes on making it, without an end.
+        CallForever,
         /// Keeps the processor for so many rounds, then goes on.
         Work,
         /// Keeps the processor for so many rounds, then panics.

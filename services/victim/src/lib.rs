@@ -98,6 +98,18 @@ pub trait Victim {
         argument: u32,
         until: u32,
     ) -> Result<(u32, u32, u32), VictimError>;
+    /// As `pass`, but the first service of the route is called so many times; the strike of a service behind this one
+    /// happens at the last time.
+    fn fan(
+        &mut self,
+        session: &mut Session<Self::State>,
+        route: u32,
+        times: u32,
+        amount: u32,
+        strike: Strike,
+        argument: u32,
+        until: u32,
+    ) -> Result<(u32, u32, u32), VictimError>;
     /// Makes the copy that [`case::COPIES`] describes under this number; returns the kernel's code.
     fn wild_copy(
         &mut self,

@@ -210,16 +210,33 @@ impl<M: Memory> Victim for Subject<M> {
         argument: u32,
         until: u32,
     ) -> Result<(u32, u32, u32), VictimError> {
+        self.fan(session, route, 1, amount, strike, argument, until)
+    }
+
+    fn fan(
+        &mut self,
+        session: &mut Session<M>,
+        route: u32,
+        times: u32,
+        amount: u32,
+        strike: Strike,
+        argument: u32,
+        until: u32,
+    ) -> Result<(u32, u32, u32), VictimError> {
         let sum = self.change(session, amount);
+        let next = Peer::from_word(route & 0xf).ok_or(VictimError::Unknown)?;
         let own = strike.hop == 0;
         if own && !strike.after {
             self.strike(session, strike.attack, argument, until);
         }
-        let next = Peer::from_word(route & 0xf).ok_or(VictimError::Unknown)?;
-        let result = match next {
-            Peer::None => Ok(0),
-            next => self.peers.pass(next, route >> 4, amount, strike.passed_on(), argument, until),
-        };
+        let mut result = Ok(0);
+        let endless = own && strike.attack == Attack::CallForever;
+        let mut time = 1;
+        while next != Peer::None && (time <= times || endless) {
+            let inner = if time == times { strike.passed_on() } else { Strike::NONE };
+            result = self.peers.pass(next, route >> 4, amount, inner, argument, until);
+            time = time.saturating_add(1);
+        }
         if own && strike.after {
             self.strike(session, strike.attack, argument, until);
         }

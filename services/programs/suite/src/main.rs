@@ -10,6 +10,8 @@
 extern crate alloc;
 
 #[cfg(target_os = "none")]
+mod chains;
+#[cfg(target_os = "none")]
 mod check;
 #[cfg(target_os = "none")]
 mod clients;
@@ -38,6 +40,7 @@ fn main(_: u32) -> u32 {
     paged::run(&mut suite);
     recovery::run(&mut suite);
     nested::run(&mut suite);
+    chains::run(&mut suite);
     hooks::run(&mut suite);
     clients::run(&mut suite);
     sharing::run(&mut suite);

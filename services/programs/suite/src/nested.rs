@@ -42,19 +42,30 @@ pub fn run(suite: &mut Suite) {
     suite.run("nested: flush of an inner session after the commit", inner_flush);
 }
 
-/// The session with `relay`, and what stands behind it: a request changes both by the same amount.
-struct Relay {
+/// Services of which the first calls the second: small and large state, serial or not, reloaded at once or lazily.
+const PAIRS: [(Peer, Peer); 6] = [
+    (Peer::Relay, Peer::Victim),
+    (Peer::Relay, Peer::Ledger),
+    (Peer::Relay, Peer::Tally),
+    (Peer::Victim, Peer::Vault),
+    (Peer::Vault, Peer::Ledger),
+    (Peer::Ledger, Peer::Lazy),
+];
+
+/// The session with an outer service, and what stands behind it: a request changes both by the same amount.
+struct Pair {
     client: VictimClient,
+    outer: &'static str,
     inner: Peer,
     sums: (u32, u32),
 }
 
-impl Relay {
-    fn to(inner: Peer) -> Result<Self, Why> {
-        let client = get!(VictimClient::bind_to("relay"), "bind to relay");
+impl Pair {
+    fn of((outer, inner): (Peer, Peer)) -> Result<Self, Why> {
+        let client = get!(VictimClient::bind_to(outer.name()), "bind to {}", outer.name());
         let (own, inner_sum, code) = get!(client.pass(Peer::route(&[inner]), 0, Strike::NONE, 0, 0), "pass");
         equal!(code, 0, "code of the first call");
-        Ok(Relay { client, inner, sums: (own, inner_sum) })
+        Ok(Pair { client, outer: outer.name(), inner, sums: (own, inner_sum) })
     }
 
     fn pass(&self, amount: u32, strike: Strike, until: u32) -> Result<(u32, u32, u32), CallError<VictimError>> {
@@ -83,14 +94,14 @@ fn builds(service: &str) -> Result<u32, Why> {
 }
 
 fn commits() -> Check {
-    for inner in [Peer::Victim, Peer::Ledger, Peer::Tally] {
-        let mut relay = Relay::to(inner)?;
+    for services in PAIRS {
+        let mut pair = Pair::of(services)?;
         for amount in 1..20 {
-            let (own, inner, code) = get!(relay.pass(amount, Strike::NONE, 0), "pass");
-            equal!((own, inner, code), (relay.sums.0 + amount, relay.sums.1 + amount, 0), "sums and code");
-            relay.sums = (own, inner);
+            let (own, inner, code) = get!(pair.pass(amount, Strike::NONE, 0), "pass");
+            equal!((own, inner, code), (pair.sums.0 + amount, pair.sums.1 + amount, 0), "sums and code");
+            pair.sums = (own, inner);
         }
-        relay.grown(0, 0)?;
+        pair.grown(0, 0)?;
     }
     Ok(())
 }
@@ -101,15 +112,15 @@ fn strike(after: bool, attack: Attack) -> Strike {
 
 fn outer_fails_once(after: bool) -> Check {
     let mut witness = Witness::new()?;
-    for inner in [Peer::Victim, Peer::Ledger, Peer::Tally] {
-        let mut relay = Relay::to(inner)?;
+    for services in PAIRS {
+        let mut pair = Pair::of(services)?;
         for attack in [Attack::Panic, Attack::Load, Attack::Recurse, Attack::Spin, Attack::Magic] {
-            let (before, healthy) = (Before::of("relay")?, Before::of(inner.name())?);
-            let result = get!(relay.pass(10, strike(after, attack), builds("relay")? + 1), "pass with {attack:?}");
-            equal!(result, (relay.sums.0 + 10, relay.sums.1 + 10, 0), "sums and code with {attack:?}");
-            before.since("relay", 1..=1, 0, 0)?;
-            healthy.untouched(inner.name())?;
-            relay.grown(10, 10)?;
+            let (before, healthy) = (Before::of(pair.outer)?, Before::of(pair.inner.name())?);
+            let result = get!(pair.pass(10, strike(after, attack), builds(pair.outer)? + 1), "pass with {attack:?}");
+            equal!(result, (pair.sums.0 + 10, pair.sums.1 + 10, 0), "sums and code with {attack:?}");
+            before.since(pair.outer, 1..=1, 0, 0)?;
+            healthy.untouched(pair.inner.name())?;
+            pair.grown(10, 10)?;
         }
     }
     witness.intact()
@@ -117,15 +128,15 @@ fn outer_fails_once(after: bool) -> Check {
 
 fn outer_keeps_failing(after: bool) -> Check {
     let mut witness = Witness::new()?;
-    for inner in [Peer::Victim, Peer::Ledger, Peer::Tally] {
-        let mut relay = Relay::to(inner)?;
+    for services in PAIRS {
+        let mut pair = Pair::of(services)?;
         for attack in [Attack::Panic, Attack::Store, Attack::Used] {
-            let (before, healthy) = (Before::of("relay")?, Before::of(inner.name())?);
-            let result = relay.pass(10, strike(after, attack), ALWAYS);
+            let (before, healthy) = (Before::of(pair.outer)?, Before::of(pair.inner.name())?);
+            let result = pair.pass(10, strike(after, attack), ALWAYS);
             equal!(result, Err(kernel(Error::ServerFault)), "result with {attack:?}");
-            before.since("relay", 2..=2, 1, 0)?;
-            healthy.untouched(inner.name())?;
-            relay.grown(0, 0)?;
+            before.since(pair.outer, 2..=2, 1, 0)?;
+            healthy.untouched(pair.inner.name())?;
+            pair.grown(0, 0)?;
         }
     }
     witness.intact()
@@ -133,15 +144,15 @@ fn outer_keeps_failing(after: bool) -> Check {
 
 fn inner_fails_once() -> Check {
     let mut witness = Witness::new()?;
-    for inner in [Peer::Victim, Peer::Ledger] {
-        let mut relay = Relay::to(inner)?;
+    for services in PAIRS.into_iter().filter(|pair| pair.1 != Peer::Tally) {
+        let mut pair = Pair::of(services)?;
         for attack in [Attack::Panic, Attack::Execute, Attack::Spin, Attack::Session] {
-            let (healthy, before) = (Before::of("relay")?, Before::of(inner.name())?);
-            let result = relay.pass(10, Strike::before(attack).at_next(), builds(inner.name())? + 1);
-            equal!(get!(result, "pass"), (relay.sums.0 + 10, relay.sums.1 + 10, 0), "sums and code with {attack:?}");
-            before.since(inner.name(), 1..=1, 0, 0)?;
-            healthy.untouched("relay")?;
-            relay.grown(10, 10)?;
+            let (healthy, before) = (Before::of(pair.outer)?, Before::of(pair.inner.name())?);
+            let result = pair.pass(10, Strike::before(attack).at_next(), builds(pair.inner.name())? + 1);
+            equal!(get!(result, "pass"), (pair.sums.0 + 10, pair.sums.1 + 10, 0), "sums and code with {attack:?}");
+            before.since(pair.inner.name(), 1..=1, 0, 0)?;
+            healthy.untouched(pair.outer)?;
+            pair.grown(10, 10)?;
         }
     }
     witness.intact()
@@ -149,20 +160,20 @@ fn inner_fails_once() -> Check {
 
 fn inner_keeps_failing() -> Check {
     let mut witness = Witness::new()?;
-    for inner in [Peer::Victim, Peer::Ledger] {
-        let mut relay = Relay::to(inner)?;
+    for services in PAIRS.into_iter().filter(|pair| pair.1 != Peer::Tally) {
+        let mut pair = Pair::of(services)?;
         for attack in [Attack::Panic, Attack::Load, Attack::Used] {
-            let (healthy, before) = (Before::of("relay")?, Before::of(inner.name())?);
-            let result = relay.pass(10, Strike::before(attack).at_next(), ALWAYS);
+            let (healthy, before) = (Before::of(pair.outer)?, Before::of(pair.inner.name())?);
+            let result = pair.pass(10, Strike::before(attack).at_next(), ALWAYS);
             // The outer service is told, and goes on: its own effect stands.
             equal!(
                 get!(result, "pass"),
-                (relay.sums.0 + 10, 0, Error::ServerFault as u32),
+                (pair.sums.0 + 10, 0, Error::ServerFault as u32),
                 "sums and code with {attack:?}"
             );
-            before.since(inner.name(), 2..=2, 1, 0)?;
-            healthy.untouched("relay")?;
-            relay.grown(10, 0)?;
+            before.since(pair.inner.name(), 2..=2, 1, 0)?;
+            healthy.untouched(pair.outer)?;
+            pair.grown(10, 0)?;
         }
     }
     witness.intact()
@@ -216,7 +227,7 @@ fn middle_keeps_failing() -> Check {
 
 fn sabotaged(service: &str, kind: SabotageKind) -> Check {
     let mut witness = Witness::new()?;
-    let mut relay = Relay::to(Peer::Victim)?;
+    let mut relay = Pair::of(PAIRS[0])?;
     let other = if service == "relay" { "victim" } else { "relay" };
     let (before, healthy) = (Before::of(service)?, Before::of(other)?);
     get!(sys::sabotage(service, Sabotage { kind, moment: Moment::End }), "sabotage");
@@ -295,7 +306,7 @@ fn too_deep() -> Check {
 
 fn lost_inside() -> Check {
     let mut witness = Witness::new()?;
-    let mut relay = Relay::to(Peer::Victim)?;
+    let mut relay = Pair::of(PAIRS[0])?;
     // The inner session's content makes no sense from now on; nobody looks until it is reloaded.
     let result = get!(relay.pass(10, Strike::before(Attack::Spoil).at_next(), ALWAYS), "pass");
     equal!(result.2, 0, "code");
@@ -314,7 +325,7 @@ fn lost_inside() -> Check {
 /// The flush of an inner session happens when the outermost call has committed, once, whatever fails before or in it.
 fn inner_flush() -> Check {
     let mut witness = Witness::new()?;
-    let mut relay = Relay::to(Peer::Victim)?;
+    let mut relay = Pair::of(PAIRS[0])?;
     let control = get!(VictimClient::bind(), "bind");
     let flushes = || control.counts().map(|counts| counts.3);
     let before = get!(flushes(), "counts");

@@ -12,9 +12,9 @@ const WORDS: u32 = 5 * 1024;
 /// Words of a page.
 const PAGE: u32 = 1024;
 /// Number of the method `fill`.
-const FILL: u32 = 12;
+const FILL: u32 = 13;
 /// Number of the method `scribble`.
-const SCRIBBLE: u32 = 14;
+const SCRIBBLE: u32 = 15;
 
 /// Runs the tests.
 pub fn run(suite: &mut Suite) {
