@@ -28,9 +28,11 @@ pub fn run(suite: &mut Suite) {
     suite.run("processes: the quota of children", children);
 }
 
-/// Each session keeps its own state while the ASIDs start anew several times and the service is rebuilt.
+/// Each session keeps its own state while the ASIDs start anew several times and the service is rebuilt. Others are in
+/// the midst of calls meanwhile: their contexts lose their ASIDs, too.
 fn many() -> Check {
     let mut witness = Witness::new()?;
+    let others = [spawn(Role::Counter, 0)?, spawn(Role::NestedWaiter, 0)?, spawn(Role::Counter, 0)?];
     let rollovers = memory()?.asid_rollovers;
     let before = Before::of("victim")?;
     let mut clients = Vec::new();
@@ -61,6 +63,9 @@ fn many() -> Check {
     before.since("victim", 6..=6, 0, 0)?;
     let rollovers = memory()?.asid_rollovers - rollovers;
     ensure!(rollovers > 0, "the ASIDs did not start anew");
+    for other in others {
+        kill(other)?;
+    }
     witness.intact()
 }
 
