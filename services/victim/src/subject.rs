@@ -5,12 +5,9 @@ use core::marker::PhantomData;
 use rt::abi::image::Fletcher;
 use rt::{Construct, Error, LentRead, LentWrite, Service, Session, Word};
 
-use crate::attack::{Attack, Hook, Strike};
-use crate::memory::{Arm, Board, Memory};
-use crate::peers::{Peer, Peers};
-use crate::{ARM_KEY, TRACE, VictimError, case, harm};
-// By a glob: the name is a macro's, too, which cannot be named by a path in its own crate.
-#[allow(clippy::wildcard_imports)]
+use crate::memory::{Arm, Board};
+use crate::peers::Peers;
+// The interface by a glob: its name is a macro's, too, which cannot be named by a path in its own crate.
 use crate::*;
 
 /// Bytes that `echo` moves at once.

@@ -109,7 +109,7 @@ fn blamed() -> Check {
 }
 
 /// A kernel call by hand; returns r0 and r1.
-fn call(number: KernelCall, arguments: &[u32]) -> (u32, u32) {
+pub fn call(number: KernelCall, arguments: &[u32]) -> (u32, u32) {
     let mut registers = [0; 13];
     registers[..arguments.len()].copy_from_slice(arguments);
     registers[7] = number as u32;

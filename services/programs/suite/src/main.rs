@@ -3,7 +3,6 @@
 //! Prints a line a test through the kernel's log, `test <name> ... ok` or `test <name> ... FAILED: <why>`, then
 //! `suite done: N passed, N failed` and `suite complete`, and ends the system with status 0 or 1.
 #![cfg_attr(target_os = "none", no_std, no_main)]
-#![forbid(unsafe_op_in_unsafe_fn)]
 #![deny(unsafe_code)]
 
 #[cfg(target_os = "none")]

@@ -3,12 +3,14 @@
 use alloc::vec::Vec;
 
 use hostile::Role;
-use rt::abi::info::MemoryInfo;
+use rt::abi::KernelCall;
+use rt::abi::call::{name_words, pack_name};
+use rt::abi::info::{MemoryInfo, Pool};
 use rt::{Error, sys};
 use victim::{Attack, VictimClient};
 
 use crate::check::{Check, Suite, ensure, equal, get};
-use crate::clients::{checked, kill, spawn};
+use crate::clients::{call, checked, kill, spawn};
 use crate::world::{Before, Witness, in_use, memory, settle, wait_until};
 
 /// Sessions open at once: more than there are ASIDs.
@@ -69,6 +71,11 @@ fn many() -> Check {
     witness.intact()
 }
 
+/// Tries to open a session; returns the error's code and the pool that it names.
+fn bind(service: &str) -> (u32, u32) {
+    call(KernelCall::Bind, &name_words(&pack_name(service)))
+}
+
 /// Opens sessions until there is an error; returns how many, and the error.
 fn open_all(service: &str, clients: &mut Vec<VictimClient>) -> Result<(), Error> {
     loop {
@@ -82,7 +89,7 @@ fn quota() -> Check {
     equal!(open_all("victim", &mut clients), Err(Error::Exhausted), "end of the sessions");
     // The manifest says 380; the witness has three.
     equal!(clients.len(), 377, "sessions");
-    equal!(VictimClient::bind_to("bare").err(), Some(Error::Exhausted), "a session with another service");
+    equal!(bind("bare"), (Error::Exhausted as u32, Pool::ClientBindings as u32), "a session with another service");
     witness.intact()?;
     get!(clients.swap_remove(100).unbind(), "unbind");
     ensure!(VictimClient::bind_to("bare").is_ok(), "a session instead of another one");
@@ -96,6 +103,7 @@ fn accepted() -> Check {
     let mut clients = Vec::new();
     equal!(open_all("ledger", &mut clients), Err(Error::Exhausted), "end of the sessions");
     ensure!((5..=8).contains(&clients.len()), "{} sessions, eight are accepted", clients.len());
+    equal!(bind("ledger"), (Error::Exhausted as u32, Pool::ServerBindings as u32), "one more session");
     ensure!(VictimClient::bind_to("bare").is_ok(), "a session with another service");
     clients.truncate(2);
     ensure!(VictimClient::bind_to("ledger").is_ok(), "a session after others were closed");
@@ -179,6 +187,8 @@ fn children() -> Check {
         }
     };
     equal!(error, Error::Exhausted, "end of the children");
+    let result = call(KernelCall::Spawn, &name_words(&pack_name("hostile")));
+    equal!(result, (Error::Exhausted as u32, Pool::Processes as u32), "one more child");
     equal!(children.len(), 40, "children, of which the manifest allows 40");
     // Some wait for a session to be free: `vault` accepts eight. Those fail, and say so.
     for child in children {
