@@ -45,10 +45,12 @@ impl Kernel {
             Ok(Step::Done(extra)) => {
                 self.answer(thread, Ok(()), extra);
                 self.forgo(thread);
+                self.end_request(thread);
             }
             Err(error) => {
                 self.answer(thread, Err(error), 0);
                 self.forgo(thread);
+                self.end_request(thread);
             }
         }
     }
@@ -124,6 +126,11 @@ impl Kernel {
                 Err(Error::SessionLost)
             }
             Err(BeginError::Busy) => {
+                let holder = self.ssr.holder(binding).map(ssr_manager::RequestId::index);
+                if self.would_deadlock(thread, holder) {
+                    self.release(server);
+                    return Err(Error::Reentry);
+                }
                 self.park(thread, server, binding);
                 Ok(Step::Going)
             }
@@ -145,8 +152,11 @@ impl Kernel {
             }
         }
         if self.ssr.wants_flush(binding) {
-            let request = self.ssr.holder(binding);
-            match self.ssr.begin(binding, request, &mut self.machine) {
+            match self.ssr.begin(binding, Some(request_id(thread)), &mut self.machine) {
+                Err(BeginError::Busy) => {
+                    self.park(thread, server, binding);
+                    return Ok(Step::Going);
+                }
                 Ok(Begin::Ready) => {
                     self.activate(thread, server, Some(binding), Kind::Flush);
                     return Ok(Step::Going);
@@ -173,7 +183,10 @@ impl Kernel {
                 let server = self.server_of(binding);
                 match self.acquire(thread, server) {
                     Ok(false) => return Ok(Step::Going),
-                    Err(_) => self.ssr.set_flush(binding, false),
+                    Err(error) => {
+                        self.ssr.set_flush(binding, false);
+                        self.threads[thread].answer(Err(error));
+                    }
                     Ok(true) => {
                         let kind = match self.ssr.begin(binding, Some(request), &mut self.machine) {
                             Ok(Begin::Ready) => Some(Kind::Flush),

@@ -32,6 +32,7 @@ impl Kernel {
         while let Some(thread) = self.domains[server].parked.first() {
             self.domains[server].parked.remove(&mut self.threads, thread);
             self.domains[server].waiters.push(&mut self.threads, thread);
+            self.threads[thread].behind = None;
         }
         if self.owner_rest(server) == 0 {
             self.release(server);
@@ -66,6 +67,13 @@ impl Kernel {
         if (1..=depth).any(|depth| self.threads[thread].frame(depth).domain == address) {
             return Err(Error::Reentry);
         }
+        if self.threads[thread].grant.is_some_and(|object| object != server) {
+            self.forgo(thread);
+        }
+        let holder = self.owner(server).or(self.domains[server].granted);
+        if self.would_deadlock(thread, holder.filter(|holder| *holder != thread)) {
+            return Err(Error::Reentry);
+        }
         let domain = &mut self.domains[server];
         if domain.granted == Some(thread) {
             domain.granted = None;
@@ -80,6 +88,20 @@ impl Kernel {
         }
         self.domains[server].hot.lock = self.threads[thread].rest(depth + 1) | UNUSUAL;
         Ok(true)
+    }
+
+    /// Whether a thread that waits for another one waits for itself.
+    pub fn would_deadlock(&self, thread: usize, holder: Option<usize>) -> bool {
+        let mut next = holder;
+        for _ in 0..self.threads.len() {
+            let Some(holder) = next else { return false };
+            if holder == thread {
+                return true;
+            }
+            let State::Object(object) = self.threads[holder].state else { return false };
+            next = self.threads[holder].behind.or(self.owner(object)).or(self.domains[object].granted);
+        }
+        false
     }
 
     /// Puts a thread into an object's queue; whoever keeps it waiting inherits its priority.
@@ -114,7 +136,8 @@ impl Kernel {
         self.threads[thread].state = State::Object(server);
         self.domains[server].parked.push(&mut self.threads, thread);
         let priority = self.threads[thread].priority;
-        if let Some(holder) = self.ssr.holder(binding).map(ssr_manager::RequestId::index)
+        self.threads[thread].behind = self.ssr.holder(binding).map(ssr_manager::RequestId::index);
+        if let Some(holder) = self.threads[thread].behind
             && self.threads[holder].priority < priority
         {
             self.scheduler.set_priority(&mut self.threads, holder, priority);
@@ -146,6 +169,7 @@ impl Kernel {
         if !domain.waiters.remove(&mut self.threads, waiter) {
             domain.parked.remove(&mut self.threads, waiter);
         }
+        self.threads[waiter].behind = None;
         self.scheduler.ready(&mut self.threads, waiter);
     }
 

@@ -140,6 +140,7 @@ impl Kernel {
             State::Child(_) | State::Idle | State::Dead => {}
         }
         self.threads[thread].state = State::Dead;
+        self.undo_inner(thread);
         self.end_sessions(domain);
         self.machine.destroy_view(domain);
         self.domains[domain].frames = 0;

@@ -192,7 +192,7 @@ impl Kernel {
     }
 
     /// Undoes what inner calls of a request retained; healthy objects are reloaded, not restarted.
-    fn undo_inner(&mut self, thread: usize) {
+    pub fn undo_inner(&mut self, thread: usize) {
         let request = request_id(thread);
         if self.ssr.retained(request, None).is_some() {
             self.ssr.undo_request(request, &mut self.machine);
@@ -248,7 +248,12 @@ impl Kernel {
 
     /// The state of a session cannot be kept.
     pub fn lose_session(&mut self, server: usize, binding: BindingId) {
-        self.ssr.lose(binding);
+        if self.ssr.binding(binding).state() == Session::Closing {
+            // Its client is gone: nobody would unbind it.
+            self.ssr.revoke(binding, &mut self.machine);
+        } else {
+            self.ssr.lose(binding);
+        }
         self.domains[server].lost_sessions += 1;
         self.report(server, "gives up a session whose state cannot be reloaded");
     }
@@ -423,8 +428,10 @@ impl Kernel {
         while let Some(binding) = next {
             // If it fails, the recovery starts anew.
             self.domains[object].work = Work::Sessions(Some(binding));
-            if self.ssr.binding(binding).needs_reload() {
-                let request = self.ssr.holder(binding);
+            let request = self.ssr.holder(binding);
+            let stands_still =
+                request.is_none_or(|request| self.threads[request.index()].state == State::Object(object));
+            if self.ssr.binding(binding).needs_reload() && stands_still {
                 if self.ssr.begin(binding, request, &mut self.machine) == Ok(Begin::NeedsReload) {
                     return self.activate(object, object, Some(binding), Kind::Reload);
                 }

@@ -38,7 +38,7 @@ impl Kernel {
             self.ssr.revoke(binding, &mut self.machine);
             return if kind == Kind::Close { Ok(Step::Done(0)) } else { Err(Error::ServerFault) };
         }
-        let request = self.ssr.holder(binding);
+        let request = self.ssr.holder(binding).filter(|request| request.index() == thread);
         match self.ssr.begin(binding, request, &mut self.machine) {
             Ok(Begin::Ready) => self.activate(thread, server, Some(binding), kind),
             Ok(Begin::NeedsReload) => self.activate(thread, server, Some(binding), Kind::Reload),

@@ -179,6 +179,8 @@ pub struct Thread {
     pub ticks: u32,
     /// The object that it has next: it was first in the queue when the object became free.
     pub grant: Option<usize>,
+    /// The thread whose request retains what it waits for, while it is parked.
+    pub behind: Option<usize>,
     /// Ends when its request returns.
     pub doomed: Option<u32>,
     /// Next in the queue it stands in.
@@ -197,6 +199,7 @@ impl Thread {
         slice: SLICE,
         ticks: 0,
         grant: None,
+        behind: None,
         doomed: None,
         next: None,
     };
