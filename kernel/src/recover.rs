@@ -431,10 +431,12 @@ impl Kernel {
             let request = self.ssr.holder(binding);
             let stands_still =
                 request.is_none_or(|request| self.threads[request.index()].state == State::Object(object));
-            if self.ssr.binding(binding).needs_reload() && stands_still {
-                if self.ssr.begin(binding, request, &mut self.machine) == Ok(Begin::NeedsReload) {
-                    return self.activate(object, object, Some(binding), Kind::Reload);
-                }
+            // A session that a running request retains is reloaded at its next call instead.
+            if self.ssr.binding(binding).needs_reload()
+                && stands_still
+                && self.ssr.begin(binding, request, &mut self.machine) == Ok(Begin::NeedsReload)
+            {
+                return self.activate(object, object, Some(binding), Kind::Reload);
             }
             next = self.ssr.next_session(server_id(object), Some(binding));
         }
