@@ -439,7 +439,9 @@ fn check_entry(image: &Image<'_>, index: usize) -> Result<(), ImageError> {
         return fail("mmio");
     }
     let registers = layout::MMIO_BASE..layout::MMIO_BASE + mmio as u32;
-    if entry.reset_register != 0 && (!registers.contains(&entry.reset_register) || !entry.reset_register.is_multiple_of(4)) {
+    if entry.reset_register != 0
+        && (!registers.contains(&entry.reset_register) || !entry.reset_register.is_multiple_of(4))
+    {
         return fail("reset_register");
     }
     for (name, set, kind) in [("callees", entry.callees, Kind::Object), ("spawns", entry.spawns, Kind::Program)] {
