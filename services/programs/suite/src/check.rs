@@ -80,6 +80,10 @@ impl Suite {
 
     fn report(&mut self, name: impl Display, test: impl FnOnce() -> Check) {
         let result = test();
+        if result.is_err() {
+            // What it did not get round to, lest it disturb the next ones.
+            world::end_children();
+        }
         let mut line = Text::<250>::new();
         // Text cuts and never fails.
         let _ = match &result {

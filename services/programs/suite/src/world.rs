@@ -56,6 +56,18 @@ pub fn process(number: u32) -> ProcessInfo {
     ProcessInfo::default()
 }
 
+/// Ends all clients that are still there.
+pub fn end_children() {
+    let mut index = 0;
+    while let Ok(info) = sys::info::<ProcessInfo>(index) {
+        if info.state != 0 && is_name(&info.name, "hostile") {
+            // One that has ended meanwhile has only to be waited for.
+            let _ = sys::kill(info.process).and_then(|()| sys::wait(info.process));
+        }
+        index += 1;
+    }
+}
+
 /// The suite's own process number.
 pub fn own_process() -> Result<u32, Why> {
     let mut index = 0;
