@@ -100,12 +100,12 @@ fn shell(lines: &[&str]) -> (Option<i32>, String) {
     let (mut text, mut lines) = (String::new(), lines.iter());
     loop {
         let mut part = Vec::new();
-        // A prompt ends without a line feed, but with a `>` and a space.
+        // A prompt is a `>` and a space at the start of a line; the demonstration's report has arrows within its lines.
         if must(output.read_until(b' ', &mut part)) == 0 {
             break;
         }
         text.push_str(&String::from_utf8_lossy(&part));
-        if text.ends_with("> ") {
+        if text.ends_with("\n> ") {
             match lines.next() {
                 Some(line) => must(input.write_all(format!("{line}\r").as_bytes())),
                 None => must(input.write_all(b"exit 9\r")),
