@@ -23,7 +23,8 @@ pub enum KernelCall {
     Null = 3,
     /// Gives the rest of the time slice away (programs only).
     Yield = 4,
-    /// Opens a session: r0-r3 = name of the service (16 bytes, zero padded, little endian).
+    /// Opens a session: r0-r3 = name of the service (16 bytes, zero padded, little endian), r4 = the client's event bits
+    /// that the service's notifications set (of [`crate::Events::NOTIFICATIONS`]; 0 = none).
     /// Returns r1 = handle index, r2 = handle generation.
     Bind = 5,
     /// Closes a session: r0 = handle index, r1 = generation.
@@ -43,8 +44,10 @@ pub enum KernelCall {
     Wait = 12,
     /// Ends a process that the caller spawned: r0 = process number.
     Kill = 13,
-    /// Leaves the processor for r0 ticks (programs only). Right `PAUSE`.
-    Pause = 14,
+    /// Waits until one of the events r0 is set, takes those that are and returns them in r1; 0 if none came
+    /// within r1 ticks (0 = no limit). A limit needs the right `PAUSE` in a program; in an activation it is needed, is cut to
+    /// the budget that is left, and what was waited counts against it. r0 = 0 with a limit is a pause.
+    WaitEvents = 14,
     /// The time since boot: returns r1, r2 = low and high word, in microseconds. Right `TIME`.
     Time = 15,
     /// Reads a record about the system: r0 = [`crate::info::Topic`], r1 = index, r2 = own buffer,
@@ -53,12 +56,52 @@ pub enum KernelCall {
     /// Arms a failure: r0-r3 = name of the service, r4 = [`crate::Sabotage`] word. The service
     /// fails so at its next call. Right `SABOTAGE`.
     Sabotage = 17,
-    /// Ends the system: r0 = status (0-255). Right `SHUTDOWN`.
+    /// Ends the system: r0 = status (0-255); with r1 = 1 the board starts anew instead. Right `SHUTDOWN`.
     Shutdown = 18,
     /// Writes to the kernel's log: r0, r1 = address and length (UTF-8, at most 256 bytes). Right `LOG`.
     Log = 19,
     /// The failure of the heap that the service does not handle (from its allocation error handler).
     HeapExhausted = 20,
+    /// Sets the time at which the caller gets [`crate::Events::DEADLINE`]: r0, r1 = low and high word of
+    /// microseconds since boot; 0 = never. A new time replaces the old one. Never early, at most a tick late. Right `DEADLINE`.
+    Deadline = 21,
+    /// Notifies the client of a session of the calling object when the request commits: r0 = session number.
+    /// Spurious ones are possible, lost ones are not: a client asks again whenever it is told. Objects only.
+    Notify = 22,
+    /// Lets an interrupt line of the caller's manifest interrupt again: r0 = line, 0 to 3. Objects only.
+    Acknowledge = 23,
+    /// Does r4 ([`Control`]) to an object: r0-r3 = its name. Right `CONTROL`.
+    Control = 24,
+}
+
+/// What [`KernelCall::Control`] does to an object.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// Rebuilds it in place, as after a failure but without one: when nobody is in it.
+    Restart = 0,
+    /// Gives it up: its callers get [`Error::Stopped`].
+    Stop = 1,
+    /// Rebuilds an object that is held or stopped.
+    Start = 2,
+    /// Keeps it from being rebuilt until `Start`; its callers wait.
+    Hold = 3,
+    /// Asks it for a self-test: [`crate::Events::HEARTBEAT`].
+    Probe = 4,
+}
+
+impl Control {
+    /// The one with this number.
+    pub const fn from_number(number: u32) -> Option<Control> {
+        match number {
+            0 => Some(Control::Restart),
+            1 => Some(Control::Stop),
+            2 => Some(Control::Start),
+            3 => Some(Control::Hold),
+            4 => Some(Control::Probe),
+            _ => None,
+        }
+    }
 }
 
 impl TryFrom<u32> for KernelCall {
@@ -66,7 +109,7 @@ impl TryFrom<u32> for KernelCall {
 
     fn try_from(number: u32) -> Result<Self, Error> {
         use KernelCall::*;
-        const ALL: [KernelCall; 21] = [
+        const ALL: [KernelCall; 25] = [
             Call,
             Return,
             ReturnFlush,
@@ -81,13 +124,17 @@ impl TryFrom<u32> for KernelCall {
             Spawn,
             Wait,
             Kill,
-            Pause,
+            WaitEvents,
             Time,
             Info,
             Sabotage,
             Shutdown,
             Log,
             HeapExhausted,
+            Deadline,
+            Notify,
+            Acknowledge,
+            KernelCall::Control,
         ];
         ALL.get(number as usize).copied().ok_or(Error::NoSuchCall)
     }
@@ -123,7 +170,8 @@ pub enum Hook {
     /// Build the object: r0 = [`Cause`], r1 = length of the heap, r2 = length of the common region,
     /// r3 = argument from the boot list. No session is open.
     Construct = 0,
-    /// A new client: its SSR is zeroed but for the header. r0 = session number.
+    /// A new client: its SSR is zeroed but for the header. r0 = session number; r1 = number of the client's domain
+    /// (here and in the other hooks of sessions): objects have 0 to 63, processes 64 to 127.
     Open = 1,
     /// The SSR was restored or the object rebuilt: derive private state from it. r0 = session number.
     Reload = 2,
@@ -133,6 +181,16 @@ pub enum Hook {
     Close = 4,
     /// A method call, to fail as [`crate::Sabotage`] in r6 says; method in bits 8-23 of r7, r0-r5 as for the call.
     Sabotaged = 5,
+    /// Events have come: r0 = [`crate::Events`], no session is open. Or, with r1 = 1 + session number: the session that was
+    /// asked for cannot be opened, as it ends or is lost. Returns r1 = 1 + number of the session to open next
+    /// for [`Hook::Step`], 0 for none: the events have been dealt with. If it fails it comes again, with the same events.
+    Event = 6,
+    /// One session is open, as `Event` or the step before asked: r0 = session number, r2 = the events. Returns as `Event`.
+    /// Each step is a recovery domain of its own.
+    Step = 7,
+    /// To the scheduler: r0, r1 = processes that can run (bit n: process slot n), r2 = 1 + slot of the one that ran, 0 for
+    /// none, r3 = ticks for which it ran. Returns r1 = slot of the one to run next, r2 = ticks for which it may.
+    Decide = 8,
 }
 
 impl TryFrom<u32> for Hook {
@@ -140,7 +198,8 @@ impl TryFrom<u32> for Hook {
 
     fn try_from(number: u32) -> Result<Self, Error> {
         use Hook::*;
-        [Construct, Open, Reload, Flush, Close, Sabotaged].get(number as usize).copied().ok_or(Error::NoSuchCall)
+        const ALL: [Hook; 9] = [Construct, Open, Reload, Flush, Close, Sabotaged, Event, Step, Decide];
+        ALL.get(number as usize).copied().ok_or(Error::NoSuchCall)
     }
 }
 

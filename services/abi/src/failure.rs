@@ -63,6 +63,8 @@ kinds! {
         UndoExhausted = 11, "undo-exhausted";
         /// A breakpoint or another debug event.
         Debug = 12, "debug";
+        /// The self-test found something wrong, or was not answered in time.
+        SelfTest = 13, "self-test";
     }
 }
 

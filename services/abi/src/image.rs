@@ -7,16 +7,19 @@
 use bitflags::bitflags;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::event::MAX_LINES;
 use crate::layout;
 
 /// First eight bytes of a boot image.
 pub const MAGIC: [u8; 8] = *b"CURIOSIM";
 /// Version of this format.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The most entries that an image may have (callees are a 64-bit set).
 pub const MAX_ENTRIES: usize = 64;
 /// Index that names no entry.
 pub const NONE: u32 = u32::MAX;
+/// Interrupt numbers lie below this: what a GIC has.
+pub const MAX_INTERRUPT: u32 = 1020;
 /// MMIO ranges of one service, at most.
 pub const MAX_MMIO: usize = 4;
 
@@ -26,7 +29,7 @@ bitflags! {
     /// children, yield) or granted otherwise (`Bind` by `callees`, `Spawn` by `spawns`).
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Rights: u32 {
-        /// `pause`: leave the processor for some ticks.
+        /// `pause`: wait with a limit of time.
         const PAUSE = 1 << 0;
         /// `time`: read the clock.
         const TIME = 1 << 1;
@@ -40,6 +43,10 @@ bitflags! {
         const LOG = 1 << 5;
         /// `counter`: read the cycle counter from user mode (bench images only).
         const COUNTER = 1 << 6;
+        /// `deadline`: be woken at a time.
+        const DEADLINE = 1 << 7;
+        /// `control`: restart, hold, stop, start and probe services.
+        const CONTROL = 1 << 8;
     }
 }
 
@@ -53,6 +60,10 @@ bitflags! {
         const LAZY_RELOAD = 1 << 1;
         /// `integrity = "checksum"`: SSRs and common region are checksummed at commit, verified before use.
         const INTEGRITY = 1 << 2;
+        /// `role = "scheduler"`: the kernel asks it which program runs next. At most one.
+        const SCHEDULER = 1 << 3;
+        /// `role = "supervisor"`: the kernel tells it of failures, and never gives it up. At most one.
+        const SUPERVISOR = 1 << 4;
     }
 }
 
@@ -110,6 +121,27 @@ pub struct Mmio {
     pub address: u32,
     /// Bytes, a multiple of the page; 0 = unused entry.
     pub length: u32,
+}
+
+/// What the supervisor does about a service beyond its rebuilding in place, which the kernel does by itself
+/// (MINIX 3's reincarnation server; DSN'07, section 5). Times in ticks of a millisecond.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Policy {
+    /// Time between two self-tests, 0 = none.
+    pub heartbeat: u32,
+    /// Periods without an answer before the service counts as hung.
+    pub misses: u32,
+    /// A run shorter than this before a failure counts towards a crash loop.
+    pub min_run: u32,
+    /// Short runs in a row before the service is given up, 0 = never.
+    pub max_restarts: u32,
+    /// How long it is held after the second short run in a row; doubled with each that follows. 0 = never held.
+    pub backoff: u32,
+    /// The longest that it is held.
+    pub backoff_cap: u32,
+    /// When it is given up: 0 = it stops, 1 = the board starts anew.
+    pub give_up: u32,
 }
 
 /// One entry with its manifest. Unused fields are 0; indices that name nothing are [`NONE`].
@@ -177,6 +209,14 @@ pub struct Entry {
     pub reset_register: u32,
     /// What it writes there.
     pub reset_value: u32,
+    /// Bit i: object i is restarted when this one was held or given up and starts again.
+    pub dependants: u64,
+    /// Interrupts that it owns, [`NONE`] = unused. Line n is event [`crate::Events::line`]`(n)`. Masked until acknowledged.
+    pub interrupts: [u32; MAX_LINES],
+    /// Interrupts of one line within a tick, before the line stays masked until the next one.
+    pub interrupt_rate: u32,
+    /// What the supervisor does about it.
+    pub policy: Policy,
     /// Instances of a program to start at boot.
     pub autostart: u32,
     /// Argument of the first instance (r0 of the program, r3 of the constructor); the n-th gets `argument` + n.
@@ -422,6 +462,19 @@ fn check_entry(image: &Image<'_>, index: usize) -> Result<(), ImageError> {
     if entry.budget < 2 || (object && entry.hook_budget < 2) {
         return fail("budget");
     }
+    let role = Flags::from_bits_truncate(entry.flags) & (Flags::SCHEDULER | Flags::SUPERVISOR);
+    let taken = |other: &Entry| !(Flags::from_bits_truncate(other.flags) & role).is_empty();
+    if !role.is_empty() && (!object || image.entries[..index].iter().any(taken)) {
+        return fail("flags");
+    }
+    let lines = || entry.interrupts.iter().filter(|line| **line != NONE);
+    let owned = |line: &u32| image.entries[..index].iter().any(|other| other.interrupts.contains(line));
+    if lines().any(|line| *line >= MAX_INTERRUPT || owned(line)) || (!object && lines().next().is_some()) {
+        return fail("interrupts");
+    }
+    if entry.policy.give_up > 1 || entry.policy.backoff > entry.policy.backoff_cap {
+        return fail("policy");
+    }
     if entry.priority > 7 {
         return fail("priority");
     }
@@ -444,7 +497,11 @@ fn check_entry(image: &Image<'_>, index: usize) -> Result<(), ImageError> {
     {
         return fail("reset_register");
     }
-    for (name, set, kind) in [("callees", entry.callees, Kind::Object), ("spawns", entry.spawns, Kind::Program)] {
+    for (name, set, kind) in [
+        ("callees", entry.callees, Kind::Object),
+        ("spawns", entry.spawns, Kind::Program),
+        ("dependants", entry.dependants, Kind::Object),
+    ] {
         for bit in 0..64 {
             if set >> bit & 1 == 1 && image.entries.get(bit).is_none_or(|other| other.kind != kind as u32) {
                 return fail(name);

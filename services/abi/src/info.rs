@@ -14,6 +14,10 @@ pub enum Topic {
     Memory = 2,
     /// [`FailureInfo`]: index 0 is the latest failure.
     Failure = 3,
+    /// The manifest: [`crate::image::Entry`] of the index-th entry of the boot image.
+    Entry = 4,
+    /// [`TraceInfo`]: index 0 is the latest event.
+    Trace = 5,
 }
 
 impl Topic {
@@ -24,6 +28,8 @@ impl Topic {
             1 => Some(Topic::Process),
             2 => Some(Topic::Memory),
             3 => Some(Topic::Failure),
+            4 => Some(Topic::Entry),
+            5 => Some(Topic::Trace),
             _ => None,
         }
     }
@@ -59,6 +65,8 @@ pub enum ObjectState {
     Recovering = 1,
     /// Given up.
     Stopped = 2,
+    /// Kept from being rebuilt until the supervisor lets it; its callers wait.
+    Held = 3,
 }
 
 /// One protected object.
@@ -83,6 +91,14 @@ pub struct ObjectInfo {
     pub failed_requests: u32,
     /// Sessions that were lost.
     pub lost_sessions: u32,
+    /// Index of its entry in the boot image.
+    pub entry: u32,
+    /// Bytes of its stack that have ever been used (high-water mark since boot).
+    pub stack_used: u32,
+    /// Tick since which it is built (end of the latest recovery).
+    pub since: u32,
+    /// Tick of the self-test that it has not answered yet, 0 = none.
+    pub probed: u32,
 }
 
 /// One process.
@@ -151,4 +167,51 @@ pub struct FailureInfo {
     pub process: u32,
     /// Ticks since boot.
     pub tick: u32,
+    /// r0 to r14.
+    pub registers: [u32; 15],
+    /// Program status.
+    pub cpsr: u32,
+    /// Who called whom, outermost first: numbers of domains (objects: index of the entry; 64 and more: process slots); 0xff
+    /// behind the end. The last one failed.
+    pub chain: [u8; 8],
+}
+
+/// What the kernel noted: a ring of the latest events.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct TraceInfo {
+    /// Ticks since boot.
+    pub tick: u32,
+    /// [`Trace`].
+    pub what: u32,
+    /// Domain that it happened to.
+    pub domain: u32,
+    /// See [`Trace`].
+    pub value: u32,
+}
+
+/// Kinds of events in the ring.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trace {
+    /// Nothing yet.
+    None = 0,
+    /// An object failed; value = [`crate::FailureKind`].
+    Failure = 1,
+    /// An object runs again; value = recoveries so far.
+    Running = 2,
+    /// An object is given up (value 2) or held (value 3): [`ObjectState`].
+    State = 3,
+    /// A process started; value = entry.
+    Start = 4,
+    /// A process ended; value = status.
+    End = 5,
+    /// Events were delivered to an object; value = [`crate::Events`].
+    Events = 6,
+    /// All ASIDs were handed out, and start anew; value = how often so far.
+    Rollover = 7,
+    /// An interrupt line was throttled; value = interrupt.
+    Throttled = 8,
+    /// The scheduler was not there to decide; value = [`ObjectState`].
+    NoScheduler = 9,
 }

@@ -9,12 +9,14 @@
 
 pub mod call;
 pub mod error;
+pub mod event;
 pub mod failure;
 pub mod image;
 pub mod info;
 pub mod layout;
 pub mod ssr;
 
-pub use call::{Handle, Hook, KernelCall};
+pub use call::{Control, Handle, Hook, KernelCall};
 pub use error::Error;
+pub use event::Events;
 pub use failure::{FailureKind, Sabotage};

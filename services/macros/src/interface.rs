@@ -97,7 +97,15 @@ fn client(interface: &ItemTrait, name: &LitStr, methods: &[Method]) -> TokenStre
             /// # Errors
             /// As `rt::sys::bind`.
             pub fn bind_to(service: &str) -> ::core::result::Result<Self, ::rt::Error> {
-                Ok(Self { binding: ::rt::client::Binding::open(service)? })
+                Ok(Self { binding: ::rt::client::Binding::open(service, ::rt::Events::empty())? })
+            }
+
+            /// Opens a session whose notifications set these bits of the caller's events.
+            ///
+            /// # Errors
+            /// As `rt::sys::bind`.
+            pub fn bind_notified(notify: ::rt::Events) -> ::core::result::Result<Self, ::rt::Error> {
+                Ok(Self { binding: ::rt::client::Binding::open(Self::NAME, notify)? })
             }
 
             /// Closes the session and says whether that worked.

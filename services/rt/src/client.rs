@@ -1,7 +1,7 @@
 //! The client's side: an open session, and the calls that typed clients are made of.
 
 use abi::call::{LEND_READ, LEND_WRITE, METHOD_SHIFT};
-use abi::{Error, Handle, KernelCall};
+use abi::{Error, Events, Handle, KernelCall};
 
 use crate::arch::{self, Register, used};
 use crate::sys;
@@ -16,12 +16,12 @@ pub struct Binding {
 }
 
 impl Binding {
-    /// Opens a session.
+    /// Opens a session. The service's notifications set the bits `notify` of the caller's events.
     ///
     /// # Errors
     /// As [`sys::bind`].
-    pub fn open(service: &str) -> Result<Self, Error> {
-        Ok(Binding { handle: sys::bind(service)? })
+    pub fn open(service: &str, notify: Events) -> Result<Self, Error> {
+        Ok(Binding { handle: sys::bind(service, notify)? })
     }
 
     /// Closes the session and says whether that worked.
@@ -94,6 +94,23 @@ impl Binding {
             [args[0], args[1], address(read), used(read.len() as u32), address_mut(write), used(write.len() as u32)];
         // SAFETY: the ranges are borrowed for the length of the call, the second one mutably.
         reply(unsafe { arch::method_call(self.handle, word(METHOD, LEND_READ | LEND_WRITE), args) })
+    }
+}
+
+/// Makes a call until its answer is another than "would block", and waits for these events in between: those that the
+/// session's notifications set.
+///
+/// # Errors
+/// What the call says; what [`sys::wait_events`] says.
+pub fn when_ready<T, E: ServiceError>(
+    events: Events,
+    mut call: impl FnMut() -> Result<T, CallError<E>>,
+) -> Result<T, CallError<E>> {
+    loop {
+        match call() {
+            Err(error) if error.would_block() => sys::wait_events(events, 0).map_err(CallError::Kernel)?,
+            answer => return answer,
+        };
     }
 }
 

@@ -33,11 +33,11 @@ mod text;
 mod word;
 
 pub use abi;
-pub use abi::Error;
 pub use abi::call::Cause;
+pub use abi::{Error, Events};
 pub use lent::{LentRead, LentWrite};
 pub use macros::{SsrState, interface};
-pub use server::{Construct, Service};
+pub use server::{Construct, Decision, Next, Service};
 pub use session::{Opaque, OpaqueState, Session, SsrState, State};
 pub use text::Text;
 pub use word::{CallError, Reply, ServiceError, Word};

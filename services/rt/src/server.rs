@@ -4,7 +4,7 @@ use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 
 use abi::call::Cause;
-use abi::{Error, Hook, KernelCall};
+use abi::{Error, Events, Hook, KernelCall};
 
 use crate::arch::{self, UNUSED, used};
 use crate::session::{Session, State};
@@ -48,6 +48,64 @@ pub trait Service: Sized + 'static {
 
     /// The client is gone.
     fn close(&mut self, _session: &mut Session<Self::State>) {}
+
+    /// Events have come: interrupts, the deadline, notifications. No session is open; what a session needs is done in
+    /// [`Service::step`]. If this or a step fails, it comes again with the same events.
+    fn event(&mut self, _events: Events) -> Next {
+        Next::Done
+    }
+
+    /// The session that [`Service::event`] or the step before asked for is open. Commits at its end.
+    fn step(&mut self, _session: &mut Session<Self::State>, _events: Events) -> Next {
+        Next::Done
+    }
+
+    /// As [`Service::event`]: the session that was asked for ends or is lost, and cannot be opened. It must not be
+    /// asked for again.
+    fn skipped(&mut self, _session: u32, _events: Events) -> Next {
+        Next::Done
+    }
+
+    /// The supervisor asks whether all is well. No session is open.
+    ///
+    /// # Errors
+    /// The service is rebuilt, as after any other failure.
+    fn self_test(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The kernel asks its scheduler which of the processes that are `ready` runs next (bit n: process slot n). The
+    /// one before ran for so many `ticks`. Only the service with `role = "scheduler"` is asked.
+    fn decide(&mut self, ready: u64, _previous: Option<u32>, _ticks: u32) -> Decision {
+        Decision { slot: ready.trailing_zeros(), slice: 1 }
+    }
+}
+
+/// What an upcall wants next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The events are dealt with.
+    Done,
+    /// A step with this session ([`Session::number`]).
+    Session(u32),
+}
+
+impl Next {
+    fn word(self) -> u32 {
+        match self {
+            Next::Done => 0,
+            Next::Session(number) => number.saturating_add(1),
+        }
+    }
+}
+
+/// What a scheduler decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The process to run: one of those that are ready. The kernel takes its own choice instead of any other.
+    pub slot: u32,
+    /// For how many ticks of a millisecond.
+    pub slice: u32,
 }
 
 /// What a service is built with.
@@ -222,9 +280,17 @@ pub extern "C" fn hook<O: Object>(
     if hook == Hook::Sabotaged {
         sabotaged([r0, r1, r2, r3, r4, r5, r6, r7]);
     }
+    if matches!(hook, Hook::Event | Hook::Decide) {
+        upcall::<O>(&mut activation, hook, [r0, r1, r2, r3]);
+    }
     let mut session = Session::<<O::Service as Service>::State>::of(&activation);
+    session.set_client(r1);
     // SAFETY: the kernel enters hooks of sessions only in a constructed object.
     let service = unsafe { O::slot().get(&mut activation) };
+    if hook == Hook::Step {
+        let next = service.step(&mut session, Events::from_bits_truncate(r2));
+        arch::leave(KernelCall::Return, [used(0), used(next.word()), UNUSED, UNUSED, UNUSED]);
+    }
     let result = match hook {
         Hook::Open => {
             session.begin();
@@ -237,9 +303,32 @@ pub extern "C" fn hook<O: Object>(
             service.close(&mut session);
             Ok(())
         }
-        Hook::Construct | Hook::Sabotaged => Ok(()),
+        Hook::Construct | Hook::Sabotaged | Hook::Event | Hook::Step | Hook::Decide => Ok(()),
     };
     finish(KernelCall::Return, result.map_or_else(|error| error as u32, |()| 0));
+}
+
+/// An upcall without a session.
+fn upcall<O: Object>(activation: &mut Activation, hook: Hook, [r0, r1, r2, r3]: [u32; 4]) -> ! {
+    // SAFETY: the kernel makes upcalls only to a constructed object.
+    let service = unsafe { O::slot().get(activation) };
+    if hook == Hook::Decide {
+        let decision = service.decide(u64::from(r1) << 32 | u64::from(r0), r2.checked_sub(1), r3);
+        arch::leave(KernelCall::Return, [used(0), used(decision.slot), used(decision.slice), UNUSED, UNUSED]);
+    }
+    let mut events = Events::from_bits_truncate(r0);
+    if r1 == 0 && events.contains(Events::HEARTBEAT) {
+        events.remove(Events::HEARTBEAT);
+        if let Err(error) = service.self_test() {
+            finish(KernelCall::Return, error as u32);
+        }
+    }
+    let next = match r1.checked_sub(1) {
+        Some(session) => service.skipped(session, events),
+        None if events.is_empty() => Next::Done,
+        None => service.event(events),
+    };
+    arch::leave(KernelCall::Return, [used(0), used(next.word()), UNUSED, UNUSED, UNUSED]);
 }
 
 /// Builds the object.

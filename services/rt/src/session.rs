@@ -234,24 +234,42 @@ impl<S: State> Region<S> {
 pub struct Session<S: State> {
     region: Region<S>,
     flush: bool,
+    client: u32,
 }
 
 impl<S: State> Session<S> {
     /// The session of this activation.
     #[inline(always)]
     pub(crate) fn of(activation: &crate::server::Activation) -> Self {
-        Session { region: Region::of(activation), flush: false }
+        Session { region: Region::of(activation), flush: false, client: 0 }
     }
 
     /// A new session for tests on the host, as the hook `open` finds it.
     #[cfg(not(target_os = "none"))]
     pub fn for_test(number: u32) -> Self {
-        let mut session = Session::<S> { region: Region::new(), flush: false };
+        let mut session = Session::<S> { region: Region::new(), flush: false, client: 64 };
         if S::PAGES > 0 {
             *session.header_mut() = SsrHeader { magic: abi::ssr::MAGIC, used: HEADER, session: number, tag: 0 };
         }
         session.begin();
         session
+    }
+
+    /// In hooks and steps: number of the client's domain (objects: 0 to 63, processes: 64 and more). In a method 0: what a
+    /// service needs of it then, it noted at `open` and `reload`.
+    pub fn client(&self) -> u32 {
+        self.client
+    }
+
+    /// As the kernel said it.
+    pub(crate) fn set_client(&mut self, client: u32) {
+        self.client = client;
+    }
+
+    /// For tests on the host: who the client is.
+    #[cfg(not(target_os = "none"))]
+    pub fn set_client_for_test(&mut self, client: u32) {
+        self.client = client;
     }
 
     /// For tests on the host: all bytes of the SSR, header included.

@@ -1,8 +1,9 @@
 //! Kernel calls, one function each. Which of them a service or program may use is in its manifest (`calls`).
 
 use abi::call::{name_words, pack_name};
-use abi::info::{FailureInfo, MemoryInfo, ObjectInfo, ProcessInfo, Topic};
-use abi::{Error, Handle, KernelCall, Sabotage};
+use abi::image::Entry;
+use abi::info::{FailureInfo, MemoryInfo, ObjectInfo, ProcessInfo, Topic, TraceInfo};
+use abi::{Control, Error, Events, Handle, KernelCall, Sabotage};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::arch::{self, Register, UNUSED, used};
@@ -53,13 +54,14 @@ pub fn yield_now() -> Result<(), Error> {
     call(KernelCall::Yield, [UNUSED; 6]).map(|_| ())
 }
 
-/// Opens a session with a service. Typed clients (`TallyClient::bind`) are made of this.
+/// Opens a session with a service. Typed clients (`TallyClient::bind`) are made of this. Notifications of the service set
+/// the bits `notify` of the caller's events.
 ///
 /// # Errors
 /// [`Error::NotFound`], [`Error::NotPermitted`], [`Error::Exhausted`], [`Error::Blamed`], [`Error::Stopped`], or what
 /// the service's `open` returned.
-pub fn bind(service: &str) -> Result<Handle, Error> {
-    let [index, generation, ..] = call(KernelCall::Bind, name(service, UNUSED)?)?;
+pub fn bind(service: &str, notify: Events) -> Result<Handle, Error> {
+    let [index, generation, ..] = call(KernelCall::Bind, name(service, used(notify.bits()))?)?;
     Ok(Handle { index, generation })
 }
 
@@ -97,12 +99,60 @@ pub fn kill(process: u32) -> Result<(), Error> {
     call(KernelCall::Kill, [used(process), UNUSED, UNUSED, UNUSED, UNUSED, UNUSED]).map(|_| ())
 }
 
-/// Leaves the processor for some ticks of a millisecond. Programs only; right `pause`.
+/// Leaves the processor for some ticks of a millisecond. Right `pause` in a program.
 ///
 /// # Errors
 /// [`Error::NotPermitted`].
 pub fn pause(ticks: u32) -> Result<(), Error> {
-    call(KernelCall::Pause, [used(ticks), UNUSED, UNUSED, UNUSED, UNUSED, UNUSED]).map(|_| ())
+    if ticks == 0 {
+        return yield_now();
+    }
+    wait_events(Events::empty(), ticks).map(|_| ())
+}
+
+/// Waits until one of these events is set, and takes those that are; none after so many ticks (0 = no limit). The limit
+/// needs the right `pause` in a program. In a service it must be given, and counts against the budget.
+///
+/// # Errors
+/// [`Error::NotPermitted`]; [`Error::BadArgument`] for no events and no limit, or no limit in a service.
+pub fn wait_events(events: Events, ticks: u32) -> Result<Events, Error> {
+    let args = [used(events.bits()), used(ticks), UNUSED, UNUSED, UNUSED, UNUSED];
+    let [bits, ..] = call(KernelCall::WaitEvents, args)?;
+    Ok(Events::from_bits_truncate(bits))
+}
+
+/// Sets the time, in microseconds since boot, at which the caller gets [`Events::DEADLINE`]; `None`: never. It
+/// replaces the time set before. Right `deadline`.
+///
+/// # Errors
+/// [`Error::NotPermitted`].
+pub fn deadline(at_us: Option<u64>) -> Result<(), Error> {
+    let at = at_us.map_or(0, |at| at.max(1));
+    call(KernelCall::Deadline, [used(at as u32), used((at >> 32) as u32), UNUSED, UNUSED, UNUSED, UNUSED]).map(|_| ())
+}
+
+/// Tells the client of a session of this service, when the request commits, that it should ask again. Services only.
+///
+/// # Errors
+/// [`Error::BadArgument`]: no session of this service.
+pub fn notify(session: u32) -> Result<(), Error> {
+    call(KernelCall::Notify, [used(session), UNUSED, UNUSED, UNUSED, UNUSED, UNUSED]).map(|_| ())
+}
+
+/// Lets an interrupt line of the manifest interrupt again: 0 is the first. Services only.
+///
+/// # Errors
+/// [`Error::BadArgument`]: the manifest has no such line.
+pub fn acknowledge(line: u32) -> Result<(), Error> {
+    call(KernelCall::Acknowledge, [used(line), UNUSED, UNUSED, UNUSED, UNUSED, UNUSED]).map(|_| ())
+}
+
+/// Restarts, stops, starts, holds or probes a service. Right `control`.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::NotPermitted`].
+pub fn control(service: &str, what: Control) -> Result<(), Error> {
+    call(KernelCall::Control, name(service, used(what as u32))?).map(|_| ())
 }
 
 /// Microseconds since boot. Right `time`.
@@ -131,6 +181,12 @@ impl Record for MemoryInfo {
 }
 impl Record for FailureInfo {
     const TOPIC: Topic = Topic::Failure;
+}
+impl Record for Entry {
+    const TOPIC: Topic = Topic::Entry;
+}
+impl Record for TraceInfo {
+    const TOPIC: Topic = Topic::Trace;
 }
 
 /// Reads a record about the system. Right `info`.
@@ -171,7 +227,15 @@ pub fn sabotage(service: &str, how: Sabotage) -> Result<(), Error> {
 /// # Errors
 /// [`Error::NotPermitted`].
 pub fn shutdown(status: u8) -> Result<(), Error> {
-    call(KernelCall::Shutdown, [used(status.into()), UNUSED, UNUSED, UNUSED, UNUSED, UNUSED]).map(|_| ())
+    call(KernelCall::Shutdown, [used(status.into()), used(0), UNUSED, UNUSED, UNUSED, UNUSED]).map(|_| ())
+}
+
+/// Starts the board anew. Right `shutdown`; returns only where that is missing.
+///
+/// # Errors
+/// [`Error::NotPermitted`].
+pub fn reboot() -> Result<(), Error> {
+    call(KernelCall::Shutdown, [used(0), used(1), UNUSED, UNUSED, UNUSED, UNUSED]).map(|_| ())
 }
 
 /// Writes to the kernel's log; the first 256 bytes of the text, cut at a character. Right `log`.

@@ -94,6 +94,10 @@ pub struct Manifest {
     pub mmio: Vec<At<MmioRange>>,
     /// How its device is reset when it recovers.
     pub reset: Option<At<Reset>>,
+    /// Interrupts that it owns.
+    pub interrupts: Vec<At<u32>>,
+    /// Interrupts of one line within a tick.
+    pub interrupt_rate: At<u32>,
 }
 
 /// Bytes: a number, or a text such as `"64K"` or `"12M"`.
@@ -139,6 +143,8 @@ enum Call {
     Shutdown,
     Log,
     Counter,
+    Deadline,
+    Control,
 }
 
 impl Call {
@@ -151,6 +157,8 @@ impl Call {
             Call::Shutdown => Rights::SHUTDOWN,
             Call::Log => Rights::LOG,
             Call::Counter => Rights::COUNTER,
+            Call::Deadline => Rights::DEADLINE,
+            Call::Control => Rights::CONTROL,
         }
     }
 }
@@ -160,6 +168,13 @@ impl Call {
 enum Integrity {
     None,
     Checksum,
+}
+
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum Role {
+    Scheduler,
+    Supervisor,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -200,6 +215,10 @@ struct Table {
     #[serde(default)]
     mmio: Vec<Spanned<MmioRange>>,
     reset: Option<Spanned<Reset>>,
+    role: Option<Spanned<Role>>,
+    #[serde(default)]
+    interrupts: Vec<Spanned<u32>>,
+    interrupt_rate: Option<Spanned<u32>>,
 }
 
 impl Table {
@@ -223,6 +242,9 @@ impl Table {
             there("blame_backoff", self.blame_backoff.as_ref()),
             there("mmio", self.mmio.first()),
             there("reset", self.reset.as_ref()),
+            there("role", self.role.as_ref()),
+            there("interrupts", self.interrupts.first()),
+            there("interrupt_rate", self.interrupt_rate.as_ref()),
         ];
         keys.into_iter().flatten().collect()
     }
@@ -260,6 +282,9 @@ const DEFAULT_BLAME_LIMIT: u32 = 3;
 const DEFAULT_BLAME_BACKOFF: u32 = 1000;
 /// Processor time of a call or hook, in ticks of a millisecond, where the manifest names none.
 const DEFAULT_BUDGET: u32 = 50;
+
+/// Interrupts of one line within a tick, where the manifest names no number.
+const DEFAULT_INTERRUPT_RATE: u32 = 20;
 
 /// Places in one file.
 struct Lines<'t> {
@@ -321,6 +346,9 @@ pub fn read(file: &Path, text: &str) -> Result<Manifest, Problem> {
     flags.set(Flags::SERIAL, table.serial.is_some_and(Spanned::into_inner));
     flags.set(Flags::LAZY_RELOAD, table.lazy_reload.is_some_and(Spanned::into_inner));
     flags.set(Flags::INTEGRITY, table.integrity.is_some_and(|value| value.into_inner() == Integrity::Checksum));
+    let role = table.role.map(Spanned::into_inner);
+    flags.set(Flags::SCHEDULER, role == Some(Role::Scheduler));
+    flags.set(Flags::SUPERVISOR, role == Some(Role::Supervisor));
     Ok(Manifest {
         file: file.to_owned(),
         name,
@@ -346,5 +374,7 @@ pub fn read(file: &Path, text: &str) -> Result<Manifest, Problem> {
         spawns: lines.all(table.spawns),
         mmio: lines.all(table.mmio),
         reset: table.reset.map(|value| lines.at(value)),
+        interrupts: lines.all(table.interrupts),
+        interrupt_rate: number(table.interrupt_rate, DEFAULT_INTERRUPT_RATE),
     })
 }

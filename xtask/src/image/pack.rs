@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use abi::event::MAX_LINES;
 use abi::image::{Entry, Header, Kind, MAGIC, Mmio, NONE, Segment, VERSION, checksum, parse, table_checksum};
 use abi::layout::PAGE;
 use anyhow::{Context, Result, bail};
@@ -94,6 +95,7 @@ pub fn pack(boot: &Boot<'_>) -> Result<Vec<u8>> {
         entry.name = abi::call::pack_name(blob.name);
         entry.kind = Kind::Blob as u32;
         entry.common_blob = NONE;
+        entry.interrupts = [NONE; MAX_LINES];
         entry.data = segment(&data, &mut image)?;
         entries.push(entry);
     }
@@ -182,6 +184,11 @@ fn part(boot: &Boot<'_>, manifest: &Manifest, executable: &Executable, image: &m
     for (slot, range) in entry.mmio.iter_mut().zip(&manifest.mmio) {
         *slot = Mmio { address: range.value.address, length: range.value.length };
     }
+    entry.interrupts = [NONE; MAX_LINES];
+    for (slot, line) in entry.interrupts.iter_mut().zip(&manifest.interrupts) {
+        *slot = line.value;
+    }
+    entry.interrupt_rate = manifest.interrupt_rate.value;
     if let Some(reset) = &manifest.reset {
         entry.reset_register = abi::layout::MMIO_BASE.saturating_add(reset.value.register);
         entry.reset_value = reset.value.value;

@@ -1,0 +1,12 @@
+//! Interface of `timer`.
+#![no_std]
+#![forbid(unsafe_code)]
+
+use rt::Session;
+
+/// The interface.
+#[rt::interface(name = "timer")]
+pub trait Timer {
+    /// Does nothing.
+    fn nothing(&mut self, session: &mut Session<Self::State>) -> Result<u32, rt::Error>;
+}
