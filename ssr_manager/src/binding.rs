@@ -25,8 +25,8 @@ pub enum State {
 /// One client's session with one server.
 ///
 /// The kernel's fast path reads the public fields at their offsets (`core::mem::offset_of!`); their order,
-/// the size and the alignment of 128 bytes are part of its contract. While `fast_generation` is not 0 it may
-/// run a call without this library: it copies `used` bytes from `ssr` to `preimage`, enters the server and at
+/// the size and the alignment of 128 bytes are part of its contract. While `fast_generation` is not 0 and `epoch`
+/// is the server's, it may run a call without this library: it copies `used` bytes from `ssr` to `preimage`, enters the server and at
 /// the return checks the header and stores the new `used`. If anything else happens in between, the
 /// kernel calls [`crate::Manager::adopt`] first.
 #[repr(C, align(128))]
@@ -50,6 +50,11 @@ pub struct Binding {
     pub ttbr0: u32,
     /// Session number: the index of this binding.
     pub session: u32,
+    /// The server's epoch at the last `open` or `reload` hook of this session. If it is another one now, the `reload`
+    /// hook is due and the fast path may not be taken.
+    pub epoch: u32,
+    /// What the client wants to be notified by; see [`crate::Manager::set_events`].
+    pub(crate) events: u32,
     pub(crate) generation: u32,
     pub(crate) client: u32,
     /// The pre-image page of a nested small SSR, as of the first use in the request.
@@ -77,13 +82,13 @@ pub struct Binding {
     pub(crate) state: State,
     pub(crate) nested: bool,
     pub(crate) flush: bool,
-    pub(crate) needs_reload: bool,
     /// The server has checksums.
     pub(crate) integrity: bool,
 }
 
 const _: () = assert!(size_of::<Binding>() == 128);
-const _: () = assert!(offset_of!(Binding, used) == 12 && offset_of!(Binding, session) == 32);
+const _: () =
+    assert!(offset_of!(Binding, used) == 12 && offset_of!(Binding, session) == 32 && offset_of!(Binding, epoch) == 36);
 
 impl Binding {
     pub(crate) const fn new() -> Self {
@@ -97,6 +102,8 @@ impl Binding {
             contextidr: 0,
             ttbr0: 0,
             session: 0,
+            epoch: 0,
+            events: 0,
             generation: 0,
             client: 0,
             first: Page::NONE,
@@ -114,7 +121,6 @@ impl Binding {
             state: State::Free,
             nested: false,
             flush: false,
-            needs_reload: false,
             integrity: false,
         }
     }
@@ -137,11 +143,6 @@ impl Binding {
     /// Whether the client is an object.
     pub fn nested(&self) -> bool {
         self.nested
-    }
-
-    /// Whether the `reload` hook is due.
-    pub fn needs_reload(&self) -> bool {
-        self.needs_reload
     }
 
     /// Whether hooks still concern it: opened, and its state not lost.

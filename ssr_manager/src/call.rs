@@ -87,7 +87,7 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
             let to = if first_use { binding.first } else { Page(binding.preimage) };
             os.copy(to, Page(binding.ssr), binding.used as usize);
         }
-        let ready = if binding.needs_reload { Begin::NeedsReload } else { Begin::Ready };
+        let ready = if self.needs_reload(b) { Begin::NeedsReload } else { Begin::Ready };
         self.servers[server.index()].start(Some(b), request, first_use);
         Ok(ready)
     }

@@ -208,6 +208,7 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     pub fn opened(&mut self, b: BindingId, os: &mut impl Platform) {
         if self.bindings[b.index()].state == State::Opening {
             self.bindings[b.index()].state = State::Active;
+            self.reloaded(b);
             self.end_ssr(b, Fate::Commit, os);
             self.refresh(b);
         }
@@ -338,23 +339,41 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         os.ended(b);
     }
 
-    /// The private state of a server is gone: each of its sessions needs a reload.
+    /// The private state of a server is gone: each of its sessions needs a reload. Takes the same time for any number
+    /// of them: the server enters a new epoch, and theirs is another until [`Manager::reloaded`].
     pub fn mark_reload(&mut self, server: ServerId) {
-        let mut cursor = self.servers[server.index()].first_session;
-        while let Some(b) = cursor {
-            let binding = &mut self.bindings[b.index()];
-            if binding.in_session() {
-                // No fast path: see `refresh`.
-                (binding.needs_reload, binding.fast_generation) = (true, 0);
-            }
-            cursor = binding.next;
-        }
+        let epoch = &mut self.servers[server.index()].epoch;
+        *epoch = epoch.wrapping_add(1);
+    }
+
+    /// The server's epoch: how often [`Manager::mark_reload`] was called for it, modulo 2^32.
+    pub fn epoch(&self, server: ServerId) -> u32 {
+        self.servers[server.index()].epoch
+    }
+
+    pub(crate) fn epoch_of(&self, b: BindingId) -> u32 {
+        self.bindings[b.index()].server.map_or(0, |server| self.epoch(server))
+    }
+
+    /// Whether the `reload` hook of this session is due.
+    pub fn needs_reload(&self, b: BindingId) -> bool {
+        let binding = &self.bindings[b.index()];
+        binding.in_session() && binding.epoch != self.epoch_of(b)
     }
 
     /// The `reload` hook has finished for this session.
     pub fn reloaded(&mut self, b: BindingId) {
-        self.bindings[b.index()].needs_reload = false;
-        self.refresh(b);
+        self.bindings[b.index()].epoch = self.epoch_of(b);
+    }
+
+    /// The events that are set for the client when the server notifies this session; 0 until they are set.
+    pub fn events(&self, b: BindingId) -> u32 {
+        self.bindings[b.index()].events
+    }
+
+    /// Sets what [`Manager::events`] says.
+    pub fn set_events(&mut self, b: BindingId, bits: u32) {
+        self.bindings[b.index()].events = bits;
     }
 
     /// Whether the session asked for its `flush` hook after the commit.
@@ -422,11 +441,12 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         self.servers[server.index()].frames as usize
     }
 
-    /// Decides anew whether the fast path may be taken with this binding.
+    /// Decides anew whether the fast path may be taken with this binding, up to the epoch, which the fast path itself
+    /// compares.
     pub(crate) fn refresh(&mut self, b: BindingId) {
         let binding = &mut self.bindings[b.index()];
         binding.fast_generation = 0;
-        let ready = !binding.needs_reload && binding.state == State::Active && binding.contextidr != 0;
+        let ready = binding.state == State::Active && binding.contextidr != 0;
         let plain = !binding.nested && binding.pages <= 1 && !binding.integrity;
         if ready && plain && binding.server.is_some_and(|server| self.servers[server.index()].holder().is_none()) {
             binding.fast_generation = binding.generation;

@@ -74,8 +74,10 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     /// Activations of the request that are still open must have been rolled back before.
     pub fn undo_request(&mut self, request: RequestId, os: &mut impl Platform) {
         while let Some(b) = self.pop_retained(request) {
+            let epoch = self.epoch_of(b);
             let binding = &mut self.bindings[b.index()];
-            binding.needs_reload = binding.in_session();
+            // Any epoch but the server's says that a reload is due.
+            binding.epoch = epoch.wrapping_sub(1);
             binding.flush = false;
             if let Some(used) = binding.first_used {
                 binding.used = used;

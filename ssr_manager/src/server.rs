@@ -45,6 +45,8 @@ pub(crate) struct Server {
     pub(crate) frames: u32,
     pub(crate) first_session: Option<BindingId>,
     pub(crate) last_session: Option<BindingId>,
+    /// How often the server's private state was lost, modulo 2^32.
+    pub(crate) epoch: u32,
     pub(crate) sessions: u16,
     /// Sessions whose client is a program.
     pub(crate) direct: u16,
@@ -74,6 +76,7 @@ impl Server {
             frames: 0,
             first_session: None,
             last_session: None,
+            epoch: 0,
             sessions: 0,
             direct: 0,
             active: false,

@@ -323,3 +323,45 @@ fn lost_before_it_was_opened() {
     ssr.opened(b, &mut machine);
     assert_eq!(ssr.binding(b).state(), State::Lost);
 }
+
+/// A session follows its server's epoch at its reload, however many recoveries it has missed; one that is opened later
+/// starts in it, even if it was made before.
+#[test]
+fn epochs() {
+    let (mut ssr, mut machine) = with_server(&PLAIN);
+    let old = session(&mut ssr, &mut machine, CLIENT, false);
+    ssr.set_view(old, 0x100, 0x7000);
+    let opening = ssr.bind(SERVER, CLIENT, 0, 0, false, &mut machine).expect("room");
+    for epoch in 1..=2 {
+        ssr.mark_reload(SERVER);
+        assert_eq!((ssr.epoch(SERVER), ssr.binding(old).epoch), (epoch, 0));
+        assert!(ssr.needs_reload(old) && !ssr.needs_reload(opening));
+    }
+    ssr.opened(opening, &mut machine);
+    let new = session(&mut ssr, &mut machine, CLIENT, false);
+    assert!(!ssr.needs_reload(opening) && !ssr.needs_reload(new));
+    assert_eq!((ssr.binding(opening).epoch, ssr.binding(new).epoch), (2, 2));
+    // The fast path is refused by the epoch alone.
+    assert_ne!(ssr.binding(old).fast_generation, 0);
+    ssr.reloaded(old);
+    assert!(!ssr.needs_reload(old));
+    assert_eq!(ssr.binding(old).epoch, 2);
+}
+
+/// An undo makes a reload due whether or not there was a recovery before or after it.
+#[test]
+fn an_undo_is_followed_by_a_reload() {
+    for (before, after) in [(0, 0), (1, 0), (0, 1), (2, 2)] {
+        let (mut ssr, mut machine) = with_server(&PLAIN);
+        (0..before).for_each(|_| ssr.mark_reload(SERVER));
+        let b = session(&mut ssr, &mut machine, CLIENT, true);
+        ssr.begin(b, Some(REQUEST), &mut machine).expect("idle");
+        assert_eq!(ssr.finish(SERVER, &mut machine), Ok(Finished::Retained));
+        ssr.undo_request(REQUEST, &mut machine);
+        (0..after).for_each(|_| ssr.mark_reload(SERVER));
+        assert_eq!(ssr.begin(b, Some(REQUEST), &mut machine), Ok(Begin::NeedsReload));
+        assert_eq!(ssr.finish(SERVER, &mut machine), Ok(Finished::Retained));
+        ssr.reloaded(b);
+        assert_eq!(ssr.begin(b, Some(REQUEST), &mut machine), Ok(Begin::Ready));
+    }
+}

@@ -18,11 +18,12 @@ enum Step {
     Fail { request: usize, broken_header: bool },
     Abort { request: usize },
     Hook { choice: usize, seed: usize, upcall: bool, fails: bool },
-    Recover { server: usize, lazy: bool },
+    Recover { server: usize, lazy: bool, again: bool },
     Closing { choice: usize },
     Lose { choice: usize },
     Revoke { choice: usize },
     View { choice: usize },
+    Events { choice: usize },
     Rollover,
 }
 
@@ -42,11 +43,12 @@ fn step() -> impl Strategy<Value = Step> {
         2 => request.prop_map(|request| Abort { request }),
         3 => (choice.clone(), seed, any::<bool>(), any::<bool>())
             .prop_map(|(choice, seed, upcall, fails)| Hook { choice, seed, upcall, fails }),
-        1 => (server, any::<bool>()).prop_map(|(server, lazy)| Recover { server, lazy }),
+        2 => (server, any::<bool>(), any::<bool>()).prop_map(|(server, lazy, again)| Recover { server, lazy, again }),
         1 => choice.clone().prop_map(|choice| Closing { choice }),
         1 => choice.clone().prop_map(|choice| Lose { choice }),
         1 => choice.clone().prop_map(|choice| Revoke { choice }),
-        4 => choice.prop_map(|choice| View { choice }),
+        4 => choice.clone().prop_map(|choice| View { choice }),
+        1 => choice.prop_map(|choice| Events { choice }),
         1 => Just(Rollover),
     ]
 }
@@ -83,11 +85,12 @@ fn run(world: &mut World, step: &Step) {
         Step::Fail { request, broken_header } => world.fail(request, broken_header),
         Step::Abort { request } => world.abort(request),
         Step::Hook { choice, seed, upcall, fails } => world.hook(choice, seed, upcall, fails),
-        Step::Recover { server, lazy } => world.recover(server, lazy),
+        Step::Recover { server, lazy, again } => world.recover(server, lazy, again),
         Step::Closing { choice } => world.closing(choice),
         Step::Lose { choice } => world.lose(choice),
         Step::Revoke { choice } => world.revoke(choice),
         Step::View { choice } => world.view(choice),
+        Step::Events { choice } => world.events(choice),
         Step::Rollover => world.rollover(),
     }
 }
@@ -160,6 +163,7 @@ fn nothing_is_missed() {
         "released",
         "flush",
         "reload",
+        "two recoveries without a reload",
         "upcall",
         "busy",
         "lost",

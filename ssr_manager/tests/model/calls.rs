@@ -81,10 +81,12 @@ impl World {
         let Some(b) = self.pick(choice, |_, session| session.client == r as u32) else { return };
         let server = self.sessions[&b].server;
         let binding = *self.ssr.binding(b);
-        if binding.fast_generation == 0 || self.servers[server.index()].active.is_some() {
+        let reloaded = binding.epoch == self.ssr.epoch(server);
+        if binding.fast_generation == 0 || !reloaded || self.servers[server.index()].active.is_some() {
             return;
         }
         assert_eq!(binding.fast_generation, self.sessions[&b].handle.generation);
+        assert!(!self.sessions[&b].needs_reload);
         if binding.ssr != 0 {
             self.machine.copy(Page(binding.preimage), Page(binding.ssr), binding.used as usize);
         }
@@ -247,15 +249,13 @@ impl World {
         }
     }
 
-    /// The private state of a server is gone; its sessions are reloaded at once or, `lazy`, at their next calls.
-    pub fn recover(&mut self, server: usize, lazy: bool) {
+    /// The private state of a server is gone; its sessions are reloaded at once or, `lazy`, at their next calls. The
+    /// server may fail while they are reloaded, `again`.
+    pub fn recover(&mut self, server: usize, lazy: bool, again: bool) {
         if self.servers[server].active.is_some() {
             return;
         }
-        self.ssr.mark_reload(server_id(server));
-        for session in self.sessions.values_mut().filter(|session| session.server.index() == server) {
-            session.needs_reload |= matches!(session.state, State::Active | State::Closing);
-        }
+        self.mark_reload(server);
         let mut cursor = self.ssr.next_session(server_id(server), None).filter(|_| !lazy);
         while let Some(b) = cursor {
             assert!(self.sessions[&b].needs_reload);
@@ -267,6 +267,21 @@ impl World {
                 self.sessions.get_mut(&b).expect("open").needs_reload = false;
             }
             cursor = self.ssr.next_session(server_id(server), cursor);
+            if again && b.index() % 2 == 0 {
+                return self.mark_reload(server);
+            }
+        }
+    }
+
+    fn mark_reload(&mut self, server: usize) {
+        let epoch = self.ssr.epoch(server_id(server));
+        self.ssr.mark_reload(server_id(server));
+        assert_eq!(self.ssr.epoch(server_id(server)), epoch + 1);
+        for session in self.sessions.values_mut().filter(|session| session.server.index() == server) {
+            if matches!(session.state, State::Active | State::Closing) {
+                let twice = std::mem::replace(&mut session.needs_reload, true);
+                *self.seen.entry("two recoveries without a reload").or_default() += usize::from(twice);
+            }
         }
     }
 }

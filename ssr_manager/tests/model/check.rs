@@ -105,7 +105,9 @@ impl World {
             let server = &self.servers[session.server.index()];
             let active = server.active.as_ref().filter(|active| active.open == Some(*b));
             assert_eq!(binding.state(), session.state);
-            assert_eq!(binding.needs_reload(), session.needs_reload);
+            let in_session = matches!(session.state, State::Active | State::Closing);
+            assert_eq!(self.ssr.needs_reload(*b), session.needs_reload && in_session);
+            assert_eq!(self.ssr.events(*b), session.events);
             let expected = match session.state {
                 State::Active | State::Lost => Ok(*b),
                 State::Closing | State::Ending => Err(Error::StaleHandle),
@@ -124,7 +126,7 @@ impl World {
                     assert_eq!(access == Access::ReadOnly, page < closed, "access to page {page} of an SSR at rest");
                 }
             }
-            let quiet = session.state == State::Active && !session.needs_reload && session.contextidr;
+            let quiet = session.state == State::Active && session.contextidr;
             let plain = !session.nested() && server.config.ssr_pages <= 1 && !server.config.integrity;
             let whole = server.config.serial && !server.retained.is_empty();
             assert_eq!(binding.fast_generation != 0, quiet && plain && !whole, "fast path of {b:?}");

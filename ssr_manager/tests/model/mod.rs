@@ -40,6 +40,7 @@ struct Session {
     holder: Option<RequestId>,
     state: State,
     needs_reload: bool,
+    events: u32,
     contextidr: bool,
 }
 
@@ -170,6 +171,7 @@ impl World {
             holder: None,
             state: State::Opening,
             needs_reload: false,
+            events: 0,
             contextidr: false,
         };
         assert!(self.sessions.insert(b, session).is_none(), "a slot in use");
@@ -225,6 +227,12 @@ impl World {
         let Some(b) = self.pick(choice, |_, _| true) else { return };
         self.ssr.set_view(b, 0x100 + b.index() as u32, 0x7000);
         self.sessions.get_mut(&b).expect("a session").contextidr = true;
+    }
+
+    pub fn events(&mut self, choice: usize) {
+        let Some(b) = self.pick(choice, |_, _| true) else { return };
+        self.ssr.set_events(b, choice as u32);
+        self.sessions.get_mut(&b).expect("a session").events = choice as u32;
     }
 
     pub fn rollover(&mut self) {

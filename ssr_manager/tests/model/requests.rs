@@ -111,7 +111,7 @@ impl World {
         self.ssr.undo_request(request_id(r), &mut self.machine);
         for (b, session) in self.sessions.iter_mut().filter(|(_, session)| session.holder == Some(request_id(r))) {
             session.holder = None;
-            session.needs_reload = matches!(session.state, State::Active | State::Closing);
+            session.needs_reload |= matches!(session.state, State::Active | State::Closing);
             if let Some(first) = session.first.take() {
                 let small = first.bytes.len() == PAGE_SIZE;
                 session.memory.used = first.used;
