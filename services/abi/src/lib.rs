@@ -13,6 +13,7 @@ pub mod event;
 pub mod failure;
 pub mod image;
 pub mod info;
+mod initial;
 pub mod layout;
 pub mod ssr;
 
