@@ -27,9 +27,11 @@ pub fn check(manifests: &[Manifest], blobs: &[&str], board: &Board) -> Result<()
         checker.name(manifest);
         checker.sizes(manifest);
         checker.numbers(manifest);
+        checker.policy(manifest);
         checker.references(manifest, blobs);
         checker.registers(manifest, board);
     }
+    checker.roles();
     checker.overlaps();
     checker.memory(board);
     checker.orders();
@@ -126,10 +128,26 @@ impl<'m> Checker<'m> {
         }
     }
 
+    fn policy(&mut self, manifest: &Manifest) {
+        let policy = &manifest.policy;
+        if policy.backoff.value > policy.backoff_cap.value {
+            let text =
+                format!("backoff {}: longer than backoff_cap, {}", policy.backoff.value, policy.backoff_cap.value);
+            self.add(manifest, policy.backoff.line, text);
+        }
+        if policy.heartbeat.value > 0 && policy.misses.value == 0 {
+            self.add(manifest, policy.misses.line, "misses 0: no answer could come in time".into());
+        }
+        for name in manifest.dependants.iter().filter(|name| name.value == manifest.name) {
+            self.add(manifest, name.line, format!("dependants {:?}: a service does not depend on itself", name.value));
+        }
+    }
+
     fn references(&mut self, manifest: &Manifest, blobs: &[&str]) {
         let names = [
             ("callee", &manifest.callees, Kind::Object, "service"),
             ("spawns", &manifest.spawns, Kind::Program, "program"),
+            ("dependants", &manifest.dependants, Kind::Object, "service"),
         ];
         for (key, list, kind, noun) in names {
             for name in list {
@@ -189,6 +207,18 @@ impl<'m> Checker<'m> {
                     range.line,
                     format!("{shown}: more device registers than the address space has room for"),
                 ),
+            }
+        }
+    }
+
+    /// The kernel asks one service who runs next, and tells one of failures.
+    fn roles(&mut self) {
+        for (role, noun) in [(Flags::SCHEDULER, "scheduler"), (Flags::SUPERVISOR, "supervisor")] {
+            let mut holders = self.manifests.iter().filter(|manifest| manifest.flags.contains(role));
+            let Some(first) = holders.next() else { continue };
+            for manifest in holders {
+                let text = format!("role: {} is the {noun} already ({})", first.name, first.file.display());
+                self.add(manifest, manifest.role_line.unwrap_or(manifest.line), text);
             }
         }
     }

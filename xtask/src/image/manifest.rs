@@ -43,6 +43,36 @@ pub struct Reset {
     pub value: u32,
 }
 
+/// What the supervisor does about a service; see [`abi::image::Policy`]. Times in ticks of a millisecond.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    /// Time between two self-tests, 0 = none.
+    pub heartbeat: At<u32>,
+    /// Periods without an answer before it counts as hung.
+    pub misses: At<u32>,
+    /// A run shorter than this counts towards a crash loop.
+    pub min_run: At<u32>,
+    /// Short runs in a row before it is given up, 0 = never.
+    pub max_restarts: At<u32>,
+    /// How long it is held after the second short run in a row; doubled with each that follows.
+    pub backoff: At<u32>,
+    /// The longest that it is held.
+    pub backoff_cap: At<u32>,
+    /// What happens when it is given up.
+    pub give_up: GiveUp,
+}
+
+/// What happens when a service is given up. The numbers are those of [`abi::image::Policy::give_up`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GiveUp {
+    /// It stops; its callers get an error.
+    #[default]
+    Stop = 0,
+    /// The board starts anew.
+    Reboot = 1,
+}
+
 /// A manifest as its file states it; [`super::check`] judges the values.
 #[derive(Clone, Debug)]
 pub struct Manifest {
@@ -98,6 +128,12 @@ pub struct Manifest {
     pub interrupts: Vec<At<u32>>,
     /// Interrupts of one line within a tick.
     pub interrupt_rate: At<u32>,
+    /// Line of `role`, for a service that has one: [`Flags::SCHEDULER`] or [`Flags::SUPERVISOR`].
+    pub role_line: Option<usize>,
+    /// What the supervisor does about it; means nothing for a program.
+    pub policy: Policy,
+    /// Services that start anew when this one was held or given up and starts again.
+    pub dependants: Vec<At<String>>,
 }
 
 /// Bytes: a number, or a text such as `"64K"` or `"12M"`.
@@ -219,6 +255,23 @@ struct Table {
     #[serde(default)]
     interrupts: Vec<Spanned<u32>>,
     interrupt_rate: Option<Spanned<u32>>,
+    policy: Option<Spanned<PolicyTable>>,
+}
+
+/// `[package.metadata.service.policy]` as it stands in the file.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PolicyTable {
+    heartbeat: Option<Spanned<u32>>,
+    misses: Option<Spanned<u32>>,
+    min_run: Option<Spanned<u32>>,
+    max_restarts: Option<Spanned<u32>>,
+    backoff: Option<Spanned<u32>>,
+    backoff_cap: Option<Spanned<u32>>,
+    #[serde(default)]
+    give_up: GiveUp,
+    #[serde(default)]
+    dependants: Vec<Spanned<String>>,
 }
 
 impl Table {
@@ -245,6 +298,7 @@ impl Table {
             there("role", self.role.as_ref()),
             there("interrupts", self.interrupts.first()),
             there("interrupt_rate", self.interrupt_rate.as_ref()),
+            there("policy", self.policy.as_ref()),
         ];
         keys.into_iter().flatten().collect()
     }
@@ -282,9 +336,22 @@ const DEFAULT_BLAME_LIMIT: u32 = 3;
 const DEFAULT_BLAME_BACKOFF: u32 = 1000;
 /// Processor time of a call or hook, in ticks of a millisecond, where the manifest names none.
 const DEFAULT_BUDGET: u32 = 50;
-
-/// Interrupts of one line within a tick, where the manifest names no number.
+/// Interrupts of one line within a tick, where the manifest names no number: a UART of 16 bytes of FIFO at 2 Mbaud has
+/// about as many.
 const DEFAULT_INTERRUPT_RATE: u32 = 20;
+/// Time between self-tests, where the manifest names none: no self-tests, since a service that hangs in a call is found
+/// by its budget. Services that act by themselves (alarms, devices) ask for them.
+const DEFAULT_HEARTBEAT: u32 = 0;
+/// Unanswered self-tests until a service counts as hung: one may be late behind a queue of calls.
+const DEFAULT_MISSES: u32 = 2;
+/// Ticks that a run must last not to count towards a crash loop: more than 20 restarts a second are one.
+const DEFAULT_MIN_RUN: u32 = 50;
+/// Short runs in a row until a service is given up. With the back-off below it was held for 2.3 seconds by then.
+const DEFAULT_MAX_RESTARTS: u32 = 10;
+/// First back-off, in ticks: about the time of a recovery with many sessions.
+const DEFAULT_BACKOFF: u32 = 10;
+/// Longest back-off, in ticks: what a user at a terminal still waits for.
+const DEFAULT_BACKOFF_CAP: u32 = 1000;
 
 /// Places in one file.
 struct Lines<'t> {
@@ -346,7 +413,13 @@ pub fn read(file: &Path, text: &str) -> Result<Manifest, Problem> {
     flags.set(Flags::SERIAL, table.serial.is_some_and(Spanned::into_inner));
     flags.set(Flags::LAZY_RELOAD, table.lazy_reload.is_some_and(Spanned::into_inner));
     flags.set(Flags::INTEGRITY, table.integrity.is_some_and(|value| value.into_inner() == Integrity::Checksum));
+    let role_line = table.role.as_ref().map(|role| lines.line(&role.span()));
     let role = table.role.map(Spanned::into_inner);
+    let policy_line = table.policy.as_ref().map_or(line, |policy| lines.line(&policy.span()));
+    let policy = table.policy.map(Spanned::into_inner).unwrap_or_default();
+    let of_policy = |value: Option<Spanned<u32>>, default| {
+        value.map_or(At { value: default, line: policy_line }, |value| lines.at(value))
+    };
     flags.set(Flags::SCHEDULER, role == Some(Role::Scheduler));
     flags.set(Flags::SUPERVISOR, role == Some(Role::Supervisor));
     Ok(Manifest {
@@ -376,5 +449,16 @@ pub fn read(file: &Path, text: &str) -> Result<Manifest, Problem> {
         reset: table.reset.map(|value| lines.at(value)),
         interrupts: lines.all(table.interrupts),
         interrupt_rate: number(table.interrupt_rate, DEFAULT_INTERRUPT_RATE),
+        role_line,
+        policy: Policy {
+            heartbeat: of_policy(policy.heartbeat, DEFAULT_HEARTBEAT),
+            misses: of_policy(policy.misses, DEFAULT_MISSES),
+            min_run: of_policy(policy.min_run, DEFAULT_MIN_RUN),
+            max_restarts: of_policy(policy.max_restarts, DEFAULT_MAX_RESTARTS),
+            backoff: of_policy(policy.backoff, DEFAULT_BACKOFF),
+            backoff_cap: of_policy(policy.backoff_cap, DEFAULT_BACKOFF_CAP),
+            give_up: policy.give_up,
+        },
+        dependants: lines.all(policy.dependants),
     })
 }

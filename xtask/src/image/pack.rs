@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use abi::event::MAX_LINES;
-use abi::image::{Entry, Header, Kind, MAGIC, Mmio, NONE, Segment, VERSION, checksum, parse, table_checksum};
+use abi::image::{Entry, Header, Kind, MAGIC, Mmio, NONE, Policy, Segment, VERSION, checksum, parse, table_checksum};
 use abi::layout::PAGE;
 use anyhow::{Context, Result, bail};
 use zerocopy::{FromZeros, IntoBytes};
@@ -192,6 +192,21 @@ fn part(boot: &Boot<'_>, manifest: &Manifest, executable: &Executable, image: &m
     if let Some(reset) = &manifest.reset {
         entry.reset_register = abi::layout::MMIO_BASE.saturating_add(reset.value.register);
         entry.reset_value = reset.value.value;
+    }
+    if manifest.kind == Kind::Object {
+        // An image without some of the dependants has nothing to restart for them.
+        let here = |index: &usize| manifest.dependants.iter().any(|name| name.value == boot.parts[*index].0.name);
+        entry.dependants = (0..boot.parts.len()).filter(here).fold(0, |set, index| set | 1 << index);
+        let policy = &manifest.policy;
+        entry.policy = Policy {
+            heartbeat: policy.heartbeat.value,
+            misses: policy.misses.value,
+            min_run: policy.min_run.value,
+            max_restarts: policy.max_restarts.value,
+            backoff: policy.backoff.value,
+            backoff_cap: policy.backoff_cap.value,
+            give_up: policy.give_up as u32,
+        };
     }
     Ok(entry)
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use abi::image::{Entry, Header, Kind, parse};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
+use super::manifest::{At, GiveUp};
 use super::*;
 use crate::board::VIRT;
 
@@ -161,6 +162,61 @@ fn numbers_must_make_sense() {
     assert_eq!(problems(&[none]).len(), 2);
     one_problem(&[object("a-name-of-17-char", "")], "services/a-name-of-17-char/Cargo.toml:", "16");
     assert_eq!(problems(&[object("twice", ""), object("twice", "")]).len(), 2);
+}
+
+#[test]
+fn policies_are_read_packed_and_judged() {
+    let under = |name: &str, keys: &str| object(name, &format!("[package.metadata.service.policy]\n{keys}"));
+    let plain = object("plain", "");
+    let numbers = |manifest: &Manifest| {
+        let policy = &manifest.policy;
+        [policy.heartbeat, policy.misses, policy.min_run, policy.max_restarts, policy.backoff, policy.backoff_cap]
+            .map(|number| number.value)
+    };
+    assert_eq!((numbers(&plain), plain.policy.give_up), ([0, 2, 50, 10, 10, 1000], GiveUp::Stop));
+    let keys = "heartbeat = 500\nmisses = 3\nmin_run = 20\nmax_restarts = 4\nbackoff = 5\nbackoff_cap = 80\ngive_up = \"reboot\"\ndependants = [\"plain\"]";
+    let full = under("full", keys);
+    assert_eq!((numbers(&full), full.policy.give_up), ([500, 3, 20, 4, 5, 80], GiveUp::Reboot));
+    assert_eq!((full.dependants[0].value.as_str(), full.dependants[0].line), ("plain", 16));
+
+    let part = |manifest| (manifest, Executable::parse(&service(), true).expect("good"));
+    let object_entry = |parts| {
+        let words = aligned(&pack(&Boot { parts, blobs: Vec::new(), starts: Vec::new() }).expect("it fits together"));
+        let image = parse(words.as_bytes()).expect("the kernel takes it");
+        *image.entries().last().expect("there is one")
+    };
+    let needs_ssr = object("plain", "ssr_pages = 1");
+    let with_ssr = under("full", keys);
+    let with_ssr = Manifest { ssr_pages: At { value: 1, ..with_ssr.ssr_pages }, ..with_ssr };
+    let entry = object_entry(vec![part(&needs_ssr), part(&with_ssr)]);
+    assert_eq!((entry.dependants, entry.policy.heartbeat, entry.policy.backoff_cap), (1, 500, 80));
+    assert_eq!((entry.policy.misses, entry.policy.min_run, entry.policy.max_restarts), (3, 20, 4));
+    assert_eq!((entry.policy.backoff, entry.policy.give_up), (5, 1));
+    assert_eq!(object_entry(vec![part(&with_ssr)]).dependants, 0, "left out of this image");
+
+    one_problem(&[under("a", "backoff = 90\nbackoff_cap = 80")], "services/a/Cargo.toml:9:", "longer");
+    one_problem(&[under("a", "backoff = 2000")], "services/a/Cargo.toml:9:", "backoff_cap, 1000");
+    one_problem(&[under("a", "heartbeat = 9\nmisses = 0")], "services/a/Cargo.toml:10:", "in time");
+    one_problem(&[under("a", "dependants = [\"b\"]")], "services/a/Cargo.toml:9:", "no service");
+    one_problem(&[under("a", "dependants = [\"a\"]")], "services/a/Cargo.toml:9:", "itself");
+    for keys in ["give_up = \"pray\"", "retries = 4", "backoff = -1"] {
+        let table =
+            format!("kind = \"object\"\nstack = \"8K\"\nmax_bindings = 1\n[package.metadata.service.policy]\n{keys}");
+        assert_eq!(manifest("x", &table).expect_err(keys).line, 9, "{keys}");
+    }
+    let table = "kind = \"program\"\nstack = \"8K\"\n\n[package.metadata.service.policy]\nbackoff = 1";
+    let problem = manifest("x", table).expect_err("programs have none").to_string();
+    assert!(problem.starts_with("services/x/Cargo.toml:8:") && problem.contains("policy"), "{problem}");
+}
+
+#[test]
+fn a_role_has_one_holder() {
+    let holder = |name: &str, role: &str| object(name, &format!("role = \"{role}\""));
+    assert_eq!(problems(&[holder("a", "scheduler"), holder("b", "supervisor")]), Vec::<String>::new());
+    for role in ["scheduler", "supervisor"] {
+        let two = [holder("a", role), holder("b", role)];
+        one_problem(&two, "services/b/Cargo.toml:8:", &format!("a is the {role} already"));
+    }
 }
 
 #[test]
