@@ -131,7 +131,7 @@ impl Kernel {
                     self.release(server);
                     return Err(Error::Reentry);
                 }
-                self.park(thread, server, binding);
+                self.park(thread, server, self.ssr.holder(binding));
                 Ok(Step::Going)
             }
         }
@@ -154,7 +154,7 @@ impl Kernel {
         if self.ssr.wants_flush(binding) {
             match self.ssr.begin(binding, Some(request_id(thread)), &mut self.machine) {
                 Err(BeginError::Busy) => {
-                    self.park(thread, server, binding);
+                    self.park(thread, server, self.ssr.holder(binding));
                     return Ok(Step::Going);
                 }
                 Ok(Begin::Ready) => {
@@ -257,8 +257,10 @@ impl Kernel {
             Some(binding) => self.session_view(server, binding),
             None => self.own_view(server),
         };
-        let (address, session) =
-            binding.map_or((0, 0), |binding| (self.binding_address(binding), binding.index() as u32));
+        let (address, session, client) = binding.map_or((0, 0, 0), |binding| {
+            let client = self.ssr.binding(binding).client() & 0xff;
+            (self.binding_address(binding), binding.index() as u32, client)
+        });
         let (entry, domain) = (self.entry_of(server), self.address_of(server));
         let mark = self.ssr.nested_finishes(request_id(thread));
         let state = &mut self.threads[thread];
@@ -267,7 +269,7 @@ impl Kernel {
         let rest = state.rest(state.depth);
         let frame = state.top_mut();
         frame.registers = FRESH;
-        (frame.registers[0], frame.registers[7]) = (session, kind.hook());
+        (frame.registers[0], frame.registers[1], frame.registers[7]) = (session, client, kind.hook());
         (frame.pc, frame.budget) = match kind {
             Kind::Fast | Kind::Method => (entry.entry_call, entry.budget),
             _ => (entry.entry_hook, entry.hook_budget),
@@ -286,8 +288,12 @@ impl Kernel {
             return self.answer(thread, Err(Error::NoSuchCall), 0);
         }
         let server = self.domain_of(thread);
+        let frame = self.threads[thread].top();
+        let (pc, status) = (frame.pc, frame.registers[0]);
+        if frame.kind == Kind::Event && status != 0 {
+            return self.fail(thread, FailureKind::SelfTest, pc, status);
+        }
         if self.ssr.finish(server_id(server), &mut self.machine).is_err() {
-            let pc = self.threads[thread].top().pc;
             return self.fail(thread, FailureKind::SsrDamaged, pc, 0);
         }
         let frame = self.threads[thread].top();
@@ -350,6 +356,11 @@ impl Kernel {
                 }
                 self.end_activation(thread, server);
             }
+            (Kind::Event | Kind::Step, _) => {
+                self.event_step_done(server, r1);
+                self.end_activation(thread, server);
+            }
+            (Kind::Decide, _) => self.decided(server, r1, r2),
             _ => self.object_went_on(thread),
         }
     }
@@ -363,6 +374,7 @@ impl Kernel {
     /// At the outer end of a request, commits it.
     pub fn end_request(&mut self, thread: usize) {
         if self.threads[thread].depth == 0 && self.threads[thread].pending() == Pending::None {
+            self.deliver_notes(thread);
             let request = request_id(thread);
             if self.ssr.retained(request, None).is_some() {
                 self.ssr.commit_request(request, &mut self.machine);

@@ -3,8 +3,9 @@
 //! Domain 0 to 63 are the protected objects, with the numbers of their entries in the boot image; 64 to
 //! 127 are the slots for processes. Thread n is the thread of domain n.
 
+use abi::Control;
 use abi::image::{Entry, Image, NONE, Segment};
-use abi::info::{ObjectState, Pool};
+use abi::info::{ObjectInfo, ObjectState, Pool};
 use abi::layout::{self, PAGE};
 
 use crate::arch::mmu::{self, Access};
@@ -33,6 +34,8 @@ pub struct Hot {
     pub entry: [u32; 2],
     /// r6, r8-r12, sp and lr of a new activation.
     pub context: [u32; 8],
+    /// Rebuildings: a session that has not been reloaded since the latest does not take the fast path.
+    pub epoch: u32,
 }
 
 /// Bit of [`Hot::lock`].
@@ -64,6 +67,15 @@ pub enum Work {
     Construct,
     /// Reloads the sessions after this one.
     Sessions(Option<ssr_manager::BindingId>),
+}
+
+/// What an object's kernel thread does next about its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The upcall; with 1 + the number of the session that could not be opened, or 0.
+    Upcall(u32),
+    /// A step with this session.
+    Session(u32),
 }
 
 /// One domain. Its size is a power of two: the kernel often goes from an address to an index.
@@ -105,16 +117,26 @@ pub struct Domain {
     pub reload_failed: Option<ssr_manager::BindingId>,
     /// Object: constructors that failed in a row.
     pub failed_constructors: u32,
-    /// Object: recoveries.
-    pub restarts: u32,
-    /// Object: failures.
-    pub failures: u32,
-    /// Object: calls retried.
-    pub retried: u32,
-    /// Object: requests that ended with an error.
-    pub failed_requests: u32,
-    /// Object: sessions lost.
-    pub lost_sessions: u32,
+    /// Object: its history.
+    pub info: ObjectInfo,
+    /// Events that have come.
+    pub events: u32,
+    /// Object: events that its kernel thread is dealing with.
+    pub delivering: u32,
+    /// Object: what its kernel thread does about them next.
+    pub step: Step,
+    /// Object: the step that failed last since events were dealt with, and how often in a row.
+    pub step_failed: (Option<ssr_manager::BindingId>, u32),
+    /// When [`abi::Events::DEADLINE`] comes, in microseconds since boot; 0 = never.
+    pub deadline: u64,
+    /// Object: interrupts within this tick.
+    pub interrupts: u32,
+    /// Object: lines that stay masked until the next tick.
+    pub throttled: u32,
+    /// Object: what the supervisor wants done when nobody is in it.
+    pub order: Option<Control>,
+    /// Object: sessions wait for their `close`.
+    pub closings: bool,
     /// Process: counts the uses of the slot.
     pub generation: u32,
     /// Process: who spawned it.
@@ -132,7 +154,7 @@ pub struct Domain {
 impl Domain {
     /// A free slot.
     pub const NONE: Domain = Domain {
-        hot: Hot { lock: UNUSUAL, methods: 0, budget: 0, fast: Kind::Fast, entry: [0; 2], context: [0; 8] },
+        hot: Hot { lock: UNUSUAL, methods: 0, budget: 0, fast: Kind::Fast, entry: [0; 2], context: [0; 8], epoch: 0 },
         own: [[0; 2]; 3],
         role: Role::None,
         entry: None,
@@ -150,11 +172,16 @@ impl Domain {
         was_damaged: false,
         reload_failed: None,
         failed_constructors: 0,
-        restarts: 0,
-        failures: 0,
-        retried: 0,
-        failed_requests: 0,
-        lost_sessions: 0,
+        info: ObjectInfo::NONE,
+        events: 0,
+        delivering: 0,
+        step: Step::Upcall(0),
+        step_failed: (None, 0),
+        deadline: 0,
+        interrupts: 0,
+        throttled: 0,
+        order: None,
+        closings: false,
         generation: 0,
         parent: None,
         children: 0,
@@ -173,6 +200,7 @@ impl Domain {
                 fast: Kind::Fast,
                 entry: [entry.entry_call, USER_MODE],
                 context: [0, 0, 0, 0, 0, 0, layout::STACK_TOP, 0],
+                epoch: 0,
             },
             own: [
                 [layout::STACK_TOP - entry.stack, entry.stack],

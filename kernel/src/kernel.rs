@@ -1,7 +1,7 @@
 //! The kernel's state, its entry, and the way back to a thread.
 
 use abi::image::Entry as ImageEntry;
-use abi::info::FailureInfo;
+use abi::info::{FailureInfo, Trace, TraceInfo};
 
 use crate::arch::cpu;
 use crate::arch::entry::Entry;
@@ -19,6 +19,8 @@ use ssr_manager::{BindingId, RequestId, ServerId, Verified};
 const CALLS_A_TICK: u32 = 1000;
 /// Failures that the kernel remembers.
 pub const FAILURES: usize = 32;
+/// Events that the kernel remembers.
+pub const TRACES: usize = 256;
 
 /// Everything that changes. Small fields come first, where they are within reach of a load's immediate offset.
 #[repr(C)]
@@ -29,16 +31,26 @@ pub struct Kernel {
     pub current: usize,
     /// Milliseconds since boot.
     pub tick: u32,
-    /// Threads that pause.
-    pub pausing: u32,
     /// Failures since boot.
     pub failure_count: u32,
+    /// Events in the trace since boot.
+    pub trace_count: u32,
+    /// Bit i: object i owns interrupts.
+    pub drivers: u64,
+    /// The object that decides which process runs.
+    pub policy: Option<usize>,
+    /// The object that is told of failures.
+    pub supervisor: Option<usize>,
+    /// The process that ran last, and how many ticks it had used when it was dispatched.
+    pub dispatched: (usize, u32),
     /// Where the idle scrub is: object, and what it verified last.
     scrubbed: (usize, Option<Verified>),
     /// Frames and page tables.
     pub machine: Machine,
     /// The latest failures, a ring.
     pub failures: [FailureInfo; FAILURES],
+    /// The latest events, a ring.
+    pub traces: [TraceInfo; TRACES],
     /// Objects and processes.
     pub domains: [Domain; DOMAINS],
     /// Their threads.
@@ -54,11 +66,16 @@ impl Kernel {
             scheduler: Scheduler::new(),
             current: 0,
             tick: 0,
-            pausing: 0,
             failure_count: 0,
+            trace_count: 0,
+            drivers: 0,
+            policy: None,
+            supervisor: None,
+            dispatched: (0, 0),
             scrubbed: (0, None),
             machine: Machine::new(),
-            failures: [NO_FAILURE; FAILURES],
+            failures: [FailureInfo::NONE; FAILURES],
+            traces: [TraceInfo::NONE; TRACES],
             domains: [const { Domain::NONE }; DOMAINS],
             threads: [const { Thread::DEAD }; DOMAINS],
             ssr: Ssr::new(),
@@ -156,6 +173,7 @@ impl Kernel {
                 self.interrupts();
                 continue;
             };
+            let Some(thread) = (if thread < OBJECTS { Some(thread) } else { self.choose(thread) }) else { continue };
             self.current = thread;
             let state = &self.threads[thread];
             if !matches!(state.pending(), Pending::None) {
@@ -193,6 +211,9 @@ impl Kernel {
 
     /// Makes the context of a thread the one that runs.
     fn resume(&mut self, thread: usize) -> u32 {
+        if thread >= OBJECTS && self.dispatched.0 != thread {
+            self.dispatched = (thread, self.threads[thread].ticks);
+        }
         if self.threads[thread].top().contextidr == 0 {
             self.renew_view(thread);
         }
@@ -246,6 +267,7 @@ impl Kernel {
     fn new_asid(&mut self) -> u32 {
         let (asid, rollover) = self.machine.next_asid();
         if rollover {
+            self.trace(Trace::Rollover, 0, self.machine.rollovers);
             self.ssr.clear_views();
             for domain in &mut self.domains {
                 domain.contextidr = 0;
@@ -266,6 +288,8 @@ impl Kernel {
             if interrupt == board::TICK_INTERRUPT {
                 board::reload_tick();
                 self.on_tick();
+            } else {
+                self.on_interrupt(interrupt);
             }
             board::end_of_interrupt(interrupt);
         }
@@ -277,16 +301,7 @@ impl Kernel {
         if self.threads[self.current].state == State::Ready {
             self.account(self.current);
         }
-        if self.pausing > 0 {
-            for thread in 0..DOMAINS {
-                if let State::Pause(until) = self.threads[thread].state
-                    && self.tick.wrapping_sub(until) as i32 >= 0
-                {
-                    self.pausing -= 1;
-                    self.scheduler.ready(&mut self.threads, thread);
-                }
-            }
-        }
+        self.tick_events();
     }
 
     /// Charges a tick to the running thread: its slice, and the budget of its activation.
@@ -327,6 +342,13 @@ impl Kernel {
         self.spend(thread)
     }
 
+    /// Notes an event in the ring.
+    pub fn trace(&mut self, what: Trace, domain: usize, value: u32) {
+        let slot = self.trace_count as usize % TRACES;
+        self.trace_count += 1;
+        self.traces[slot] = TraceInfo { tick: self.tick, what: what as u32, domain: domain as u32, value };
+    }
+
     /// Reports a change of a domain that a person should see.
     pub fn report(&self, domain: usize, text: &str) {
         let name = self.entry_of(domain).name;
@@ -346,9 +368,6 @@ impl Kernel {
         self.ssr.binding(binding).server().map_or(0, ServerId::index)
     }
 }
-
-const NO_FAILURE: FailureInfo =
-    FailureInfo { object: [0; 16], number: 0, kind: 0, pc: 0, address: 0, method: 0, session: 0, process: 0, tick: 0 };
 
 const _: () = assert!(MAX_BINDINGS.is_power_of_two());
 

@@ -15,6 +15,7 @@ mod call;
 mod console;
 mod copy;
 mod domain;
+mod event;
 mod image;
 mod kernel;
 mod machine;

@@ -6,7 +6,7 @@
 
 use abi::Error;
 use abi::info::ObjectState;
-use ssr_manager::BindingId;
+use ssr_manager::RequestId;
 
 use crate::domain::UNUSUAL;
 use crate::kernel::Kernel;
@@ -79,7 +79,7 @@ impl Kernel {
             domain.granted = None;
             self.threads[thread].grant = None;
         } else if domain.hot.lock & !UNUSUAL != 0
-            || (domain.state == ObjectState::Recovering && thread != server)
+            || (domain.state != ObjectState::Running && thread != server)
             || domain.granted.is_some()
             || !domain.waiters.is_empty()
         {
@@ -131,12 +131,12 @@ impl Kernel {
 
     /// Gives the object up and waits until the request ends that retains what is needed of it. That request
     /// inherits the priority.
-    pub fn park(&mut self, thread: usize, server: usize, binding: BindingId) {
+    pub fn park(&mut self, thread: usize, server: usize, holder: Option<RequestId>) {
         self.scheduler.unready(&mut self.threads, thread);
         self.threads[thread].state = State::Object(server);
         self.domains[server].parked.push(&mut self.threads, thread);
         let priority = self.threads[thread].priority;
-        self.threads[thread].behind = self.ssr.holder(binding).map(ssr_manager::RequestId::index);
+        self.threads[thread].behind = holder.map(RequestId::index);
         if let Some(holder) = self.threads[thread].behind
             && self.threads[holder].priority < priority
         {

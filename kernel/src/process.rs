@@ -1,8 +1,8 @@
 //! Processes: start, end, and what remains until the parent asks.
 
-use abi::Error;
 use abi::image::{Kind as EntryKind, NONE};
-use abi::info::Pool;
+use abi::info::{Pool, Trace};
+use abi::{Error, Events};
 
 use crate::domain::{self, DOMAINS, Domain, OBJECTS, Role};
 use crate::image::image;
@@ -44,6 +44,7 @@ impl Kernel {
         (frame.domain, frame.binding) = (address, 0);
         (frame.contextidr, frame.ttbr0) = (contextidr, ttbr0);
         self.scheduler.ready(&mut self.threads, slot);
+        self.trace(Trace::Start, slot, entry as u32);
         Ok(slot)
     }
 
@@ -136,10 +137,10 @@ impl Kernel {
                 }
                 self.relock(object);
             }
-            State::Pause(_) => self.pausing -= 1,
-            State::Child(_) | State::Idle | State::Dead => {}
+            State::Events(..) | State::Child(_) | State::Idle | State::Dead => {}
         }
         self.threads[thread].state = State::Dead;
+        self.trace(Trace::End, domain, status);
         self.undo_inner(thread);
         self.end_sessions(domain);
         self.machine.destroy_view(domain);
@@ -153,7 +154,7 @@ impl Kernel {
                 self.scheduler.ready(&mut self.threads, parent);
                 self.answer(parent, Ok(()), status);
             }
-            Some(_) => {}
+            Some(parent) => self.post(parent, Events::CHILD.bits()),
         }
     }
 
@@ -229,6 +230,15 @@ impl Kernel {
         self.domains[index].state = abi::info::ObjectState::Recovering;
         self.domains[index].work = domain::Work::Construct;
         self.threads[index].reset(entry.priority as usize);
+        if entry.interrupts.iter().any(|line| *line != NONE) {
+            self.drivers |= 1 << index;
+        }
+        if flags.contains(abi::image::Flags::SCHEDULER) {
+            self.policy = Some(index);
+        }
+        if flags.contains(abi::image::Flags::SUPERVISOR) {
+            self.supervisor = Some(index);
+        }
         let (contextidr, ttbr0) = self.own_view(index);
         let address = self.address_of(index);
         let frame = self.threads[index].top_mut();

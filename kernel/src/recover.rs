@@ -5,13 +5,14 @@
 //! others: when the object runs again, it is tried again from its saved arguments.
 
 use abi::call::{Cause, METHOD_MASK, METHOD_SHIFT};
-use abi::info::{FailureInfo, ObjectState};
+use abi::info::{FailureInfo, ObjectState, Trace};
 use abi::layout::{self, PAGE};
-use abi::{Error, FailureKind};
+use abi::{Control, Error, Events, FailureKind};
 use ssr_manager::{Begin, BindingId, Fault as Write, RegionKind, State as Session};
 
 use crate::arch::cpu::{self, Fault};
 use crate::arch::mmu;
+use crate::board;
 use crate::call::Step;
 use crate::domain::{self, OBJECTS, UNUSUAL, Work};
 use crate::image::image;
@@ -24,6 +25,8 @@ const PAGES_A_STEP: u32 = 16;
 const MAX_ATTEMPTS: u32 = 3;
 /// Failures of a hook before its session, or its object, is given up.
 const MAX_HOOK_ATTEMPTS: u32 = 2;
+/// How long the supervisor is left alone after it could not be built, in microseconds.
+const SUPERVISOR_BACKOFF: u64 = 1_000_000;
 /// How far below its guard page a stack overflow may strike and still be called one, in bytes.
 const OVERFLOW_REACH: u32 = 0x8000;
 
@@ -107,7 +110,7 @@ impl Kernel {
         let server = self.domain_of(thread);
         let binding = self.binding_at(called_through);
         self.record(thread, server, binding, kind, pc, address);
-        self.domains[server].failures += 1;
+        self.domains[server].info.failures += 1;
         let request = request_id(thread);
         if depth > 1 && self.ssr.nested_finishes(request) != mark {
             return self.fail_request(thread, server, pc);
@@ -131,7 +134,7 @@ impl Kernel {
         match (entered_for, binding) {
             (Kind::Reload, Some(binding)) if attempts >= MAX_HOOK_ATTEMPTS => self.lose_session(server, binding),
             (Kind::Flush, Some(binding)) if attempts >= MAX_ATTEMPTS => self.give_up_flush(thread, server, binding),
-            _ => self.domains[server].retried += 1,
+            _ => self.domains[server].info.retried += 1,
         }
     }
 
@@ -155,7 +158,7 @@ impl Kernel {
         outer.failed_at = pc;
         let (suspect, attempts, kind, binding) = (outer.attempts > 1, outer.attempts, outer.kind, outer.binding);
         self.domains[failed].suspect |= suspect;
-        self.domains[failed].retried += 1;
+        self.domains[failed].info.retried += 1;
         if thread < OBJECTS {
             let binding = self.binding_at(binding);
             self.object_failed(thread, kind, binding);
@@ -188,7 +191,7 @@ impl Kernel {
     fn give_up_flush(&mut self, thread: usize, server: usize, binding: BindingId) {
         self.ssr.set_flush(binding, false);
         self.threads[thread].answer(Err(Error::ServerFault));
-        self.domains[server].failed_requests += 1;
+        self.domains[server].info.failed_requests += 1;
     }
 
     /// Undoes what inner calls of a request retained; healthy objects are reloaded, not restarted.
@@ -211,7 +214,7 @@ impl Kernel {
 
     /// Ends a request that keeps failing, and charges it to its session.
     pub fn end_hopeless(&mut self, thread: usize, server: usize, binding: BindingId) -> Error {
-        self.domains[server].failed_requests += 1;
+        self.domains[server].info.failed_requests += 1;
         let client = self.domain_of(thread);
         if !self.ssr.binding(binding).nested() && self.charge(client, server) {
             self.close_later(server, binding);
@@ -241,9 +244,8 @@ impl Kernel {
             return;
         }
         self.ssr.closing(binding);
-        if self.threads[server].state == State::Idle {
-            self.scheduler.ready(&mut self.threads, server);
-        }
+        self.domains[server].closings = true;
+        self.rouse(server);
     }
 
     /// The state of a session cannot be kept.
@@ -254,19 +256,20 @@ impl Kernel {
         } else {
             self.ssr.lose(binding);
         }
-        self.domains[server].lost_sessions += 1;
+        self.domains[server].info.lost_sessions += 1;
         self.report(server, "gives up a session whose state cannot be reloaded");
     }
 
     /// Makes an object recover, on its own kernel thread, at the priority of the thread that waits for it.
-    fn start_recovery(&mut self, server: usize, thread: usize) {
+    pub fn start_recovery(&mut self, server: usize, thread: usize) {
         let object = &mut self.domains[server];
-        object.restarts += 1;
+        object.info.restarts += 1;
         object.state = ObjectState::Recovering;
         object.hot.lock = UNUSUAL;
         object.work = if core::mem::take(&mut object.suspect) { Work::Verify(0) } else { Work::Data(0) };
         object.was_damaged = false;
         self.ssr.mark_reload(server_id(server));
+        self.domains[server].hot.epoch = self.ssr.epoch(server_id(server));
         self.reset_device(server);
         if let Some(granted) = self.domains[server].granted.take() {
             self.threads[granted].grant = None;
@@ -277,8 +280,8 @@ impl Kernel {
         let own = self.threads[server].state;
         if own == State::Object(server) {
             self.wake(server, server);
-        } else if own == State::Idle {
-            self.scheduler.ready(&mut self.threads, server);
+        } else {
+            self.rouse(server);
         }
         let priority = self.threads[thread].priority.max(self.threads[server].priority);
         self.scheduler.set_priority(&mut self.threads, server, priority);
@@ -288,6 +291,9 @@ impl Kernel {
     /// Stops an object's device as its manifest says, so that it does nothing more for the activation that failed.
     fn reset_device(&mut self, object: usize) {
         let entry = self.entry_of(object);
+        if self.drivers >> object & 1 == 1 {
+            self.mask_lines(object);
+        }
         if entry.reset_register != 0 {
             let (contextidr, ttbr0) = self.own_view(object);
             // SAFETY: the image was checked: the register lies in the device window, which `load` has mapped.
@@ -339,7 +345,7 @@ impl Kernel {
             }
             Work::Construct => self.construct(object),
             Work::Sessions(after) => self.reload_next(object, after),
-            Work::Idle => self.close_next(object),
+            Work::Idle => self.attend(object),
         }
     }
 
@@ -348,7 +354,7 @@ impl Kernel {
         // While a request retains the object, its rebuilding is part of that request.
         let request = self.ssr.server_holder(server_id(object)).unwrap_or(request_id(object));
         if self.ssr.begin_object(server_id(object), Some(request)).is_err() {
-            return self.stop(object);
+            return self.stop(object, "cannot be built: stopped");
         }
         self.activate(object, object, None, Kind::Construct);
         let cause = if self.domains[object].booting { Cause::Boot } else { Cause::Recovery };
@@ -391,7 +397,7 @@ impl Kernel {
                 self.domains[object].suspect = true;
                 self.domains[object].work = Work::Verify(0);
                 if self.domains[object].failed_constructors > MAX_ATTEMPTS {
-                    self.stop(object);
+                    self.stop(object, "cannot be built: stopped");
                 }
             }
             (Kind::Reload, Some(binding)) => {
@@ -403,16 +409,36 @@ impl Kernel {
             (Kind::Close, Some(binding)) => {
                 self.ssr.revoke(binding, &mut self.machine);
             }
+            (Kind::Event | Kind::Step, binding) => self.event_step_failed(object, binding),
             _ => {}
         }
     }
 
     /// Gives an object up: whoever calls it is told.
-    pub fn stop(&mut self, object: usize) {
-        self.domains[object].state = ObjectState::Stopped;
+    /// The supervisor itself is only held, and built again after a while.
+    pub fn stop(&mut self, object: usize, why: &str) {
+        let watched = self.supervisor == Some(object);
+        let state = if watched { ObjectState::Held } else { ObjectState::Stopped };
+        self.domains[object].state = state;
         self.domains[object].work = Work::Idle;
-        self.report(object, "cannot be built: stopped");
-        self.wake_all(object);
+        self.domains[object].hot.lock = UNUSUAL;
+        self.mask_lines(object);
+        self.report(object, why);
+        self.trace(Trace::State, object, state as u32);
+        if watched {
+            self.domains[object].deadline = board::now_us() + SUPERVISOR_BACKOFF;
+        } else {
+            self.wake_all(object);
+            self.tell_supervisor();
+        }
+        self.restore_priority(object);
+        self.rest(object);
+    }
+
+    fn tell_supervisor(&mut self) {
+        if let Some(supervisor) = self.supervisor {
+            self.post(supervisor, Events::FAILURE.bits());
+        }
     }
 
     fn wake_all(&mut self, object: usize) {
@@ -432,7 +458,7 @@ impl Kernel {
             let stands_still =
                 request.is_none_or(|request| self.threads[request.index()].state == State::Object(object));
             // A session that a running request retains is reloaded at its next call instead.
-            if self.ssr.binding(binding).needs_reload()
+            if self.ssr.needs_reload(binding)
                 && stands_still
                 && self.ssr.begin(binding, request, &mut self.machine) == Ok(Begin::NeedsReload)
             {
@@ -446,30 +472,31 @@ impl Kernel {
     fn object_ready(&mut self, object: usize) {
         self.domains[object].work = Work::Idle;
         self.domains[object].reload_failed = None;
+        if self.domains[object].order.is_some_and(|order| order != Control::Restart) {
+            return self.obey(object);
+        }
+        self.domains[object].order = None;
         self.domains[object].state = ObjectState::Running;
+        self.domains[object].info.since = self.tick;
+        self.trace(Trace::Running, object, self.domains[object].info.restarts);
         self.restore_priority(object);
         self.release(object);
     }
 
-    /// Runs `close` for the sessions whose clients are gone; then the kernel thread rests.
-    fn close_next(&mut self, object: usize) {
+    /// Runs `close` for the next session whose client is gone; `false` if there is none.
+    pub fn close_next(&mut self, object: usize) -> bool {
         let mut next = self.ssr.next_session(server_id(object), None);
         while let Some(binding) = next {
             if self.ssr.binding(binding).state() == Session::Closing && !self.closed_by_client(binding) {
                 let handle = self.ssr.handle(binding);
                 self.threads[object].frame_mut(1).attempts = 0;
                 if let Ok(Step::Going) = self.try_close(object, handle) {
-                    return;
+                    return true;
                 }
             }
             next = self.ssr.next_session(server_id(object), Some(binding));
         }
-        // The session that the object was wanted for may have ended meanwhile.
-        self.forgo(object);
-        if self.threads[object].state == State::Ready {
-            self.scheduler.unready(&mut self.threads, object);
-            self.threads[object].state = State::Idle;
-        }
+        false
     }
 
     /// Whether a living client is on its way to close this session itself.
@@ -496,6 +523,11 @@ impl Kernel {
             }
             kind => 0x8000_0000 | kind.hook(),
         };
+        let mut chain = [0xff; 8];
+        for (place, depth) in chain.iter_mut().zip(0..=self.threads[thread].depth) {
+            *place = self.domain_at(self.threads[thread].frame(depth).domain) as u8;
+        }
+        let (registers, cpsr) = (frame.registers, frame.cpsr);
         let slot = self.failure_count as usize % FAILURES;
         self.failure_count += 1;
         self.failures[slot] = FailureInfo {
@@ -508,6 +540,11 @@ impl Kernel {
             session: binding.map_or(u32::MAX, |binding| binding.index() as u32),
             process: self.process_number(thread),
             tick: self.tick,
+            registers,
+            cpsr,
+            chain,
         };
+        self.trace(Trace::Failure, server, kind as u32);
+        self.tell_supervisor();
     }
 }

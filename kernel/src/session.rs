@@ -1,7 +1,7 @@
 //! Sessions: bind and unbind, and the hooks `open` and `close`.
 
 use abi::info::Pool;
-use abi::{Error, Handle};
+use abi::{Error, Events, Handle};
 use ssr_manager::{Begin, BeginError, BindingId, State as Session};
 
 use crate::call::Step;
@@ -42,7 +42,7 @@ impl Kernel {
         match self.ssr.begin(binding, request, &mut self.machine) {
             Ok(Begin::Ready) => self.activate(thread, server, Some(binding), kind),
             Ok(Begin::NeedsReload) => self.activate(thread, server, Some(binding), Kind::Reload),
-            Err(BeginError::Busy) => self.park(thread, server, binding),
+            Err(BeginError::Busy) => self.park(thread, server, self.ssr.holder(binding)),
             Err(BeginError::Lost) => {
                 self.release(server);
                 self.ssr.revoke(binding, &mut self.machine);
@@ -69,18 +69,21 @@ impl Kernel {
     }
 
     /// `KernelCall::Bind`: makes a session and runs the server's `open` hook.
-    pub fn on_bind(&mut self, thread: usize, name: [u8; 16]) {
-        if let Err((error, extra)) = self.try_bind(thread, name) {
+    pub fn on_bind(&mut self, thread: usize, name: [u8; 16], events: u32) {
+        if let Err((error, extra)) = self.try_bind(thread, name, events) {
             self.answer(thread, Err(error), extra);
         }
     }
 
-    fn try_bind(&mut self, thread: usize, name: [u8; 16]) -> Result<(), (Error, u32)> {
+    fn try_bind(&mut self, thread: usize, name: [u8; 16], events: u32) -> Result<(), (Error, u32)> {
         let client = self.domain_of(thread);
         let entry = self.entry_of(client);
         let server = self.find_object(&name).ok_or((Error::NotFound, 0))?;
         if entry.callees >> server & 1 == 0 {
             return Err((Error::NotPermitted, server as u32));
+        }
+        if events & !Events::NOTIFICATIONS.bits() != 0 {
+            return Err((Error::BadArgument, 0));
         }
         let nested = self.domains[client].role == Role::Object;
         let number = self.client_of(client);
@@ -110,6 +113,7 @@ impl Kernel {
             self.ssr.revoke(binding, &mut self.machine);
             return Err((Error::Exhausted, pool as u32));
         }
+        self.ssr.set_events(binding, events);
         let depth = self.threads[thread].depth;
         if depth + 1 < MAX_DEPTH {
             self.threads[thread].frame_mut(depth + 1).attempts = 0;

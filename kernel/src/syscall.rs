@@ -3,12 +3,13 @@
 use abi::call::name_from_words;
 use abi::image::Rights;
 use abi::info::{MemoryInfo, ObjectInfo, ProcessInfo, Topic};
-use abi::{Error, FailureKind, Handle, KernelCall, Sabotage};
+use abi::{Error, FailureKind, Handle, KernelCall, Sabotage, layout};
 use zerocopy::IntoBytes;
 
 use crate::board;
 use crate::domain::{DOMAINS, OBJECTS, Role};
-use crate::kernel::{FAILURES, Kernel, server_id};
+use crate::image::image;
+use crate::kernel::{FAILURES, Kernel, TRACES, server_id};
 use crate::ssr::MAX_BINDINGS;
 use crate::thread::State;
 
@@ -39,7 +40,7 @@ impl Kernel {
                 self.answer(thread, Err(Error::NoSuchCall), 0);
             }
             KernelCall::Null => self.answer(thread, Ok(()), 0),
-            KernelCall::Bind => self.on_bind(thread, name_from_words([r0, r1, r2, r3])),
+            KernelCall::Bind => self.on_bind(thread, name_from_words([r0, r1, r2, r3]), r4),
             KernelCall::Unbind => self.on_unbind(thread, Handle { index: r0, generation: r1 }),
             KernelCall::CopyIn if object => self.on_copy(thread, false),
             KernelCall::CopyOut if object => self.on_copy(thread, true),
@@ -60,9 +61,21 @@ impl Kernel {
             KernelCall::Spawn if !object => self.on_spawn(thread, name_from_words([r0, r1, r2, r3]), r4),
             KernelCall::Wait if !object => self.on_wait(thread, r0),
             KernelCall::Kill if !object => self.on_kill(thread, r0),
-            KernelCall::Pause if !object => {
-                self.with_right(thread, Rights::PAUSE, |kernel| kernel.on_pause(thread, r0))
+            KernelCall::WaitEvents if object || r1 == 0 => self.on_wait_events(thread, r0, r1),
+            KernelCall::WaitEvents => {
+                self.with_right(thread, Rights::PAUSE, |kernel| kernel.on_wait_events(thread, r0, r1))
             }
+            KernelCall::Notify if object => self.on_notify(thread, r0),
+            KernelCall::Acknowledge if object => self.on_acknowledge(thread, r0),
+            KernelCall::Deadline => self.with_right(thread, Rights::DEADLINE, |kernel| {
+                let domain = kernel.domain_of(thread);
+                kernel.domains[domain].deadline = u64::from(r1) << 32 | u64::from(r0);
+                kernel.answer(thread, Ok(()), 0);
+            }),
+            KernelCall::Control => self.with_right(thread, Rights::CONTROL, |kernel| {
+                let result = kernel.control(name_from_words([r0, r1, r2, r3]), r4);
+                kernel.answer(thread, result, 0);
+            }),
             KernelCall::Time => self.with_right(thread, Rights::TIME, |kernel| kernel.on_time(thread)),
             KernelCall::Info => {
                 self.with_right(thread, Rights::INFO, |kernel| kernel.on_info(thread, [r0, r1, r2, r3]))
@@ -71,7 +84,10 @@ impl Kernel {
                 let result = kernel.sabotage(name_from_words([r0, r1, r2, r3]), r4);
                 kernel.answer(thread, result, 0);
             }),
-            KernelCall::Shutdown => self.with_right(thread, Rights::SHUTDOWN, |_| board::exit(r0 as u8)),
+            KernelCall::Shutdown => self.with_right(thread, Rights::SHUTDOWN, |_| match r1 {
+                0 => board::exit(r0 as u8),
+                _ => board::restart(),
+            }),
             KernelCall::Log => self.with_right(thread, Rights::LOG, |kernel| kernel.on_log(thread, r0, r1)),
             _ => self.forbidden(thread, Error::NoSuchCall, 0),
         }
@@ -112,16 +128,6 @@ impl Kernel {
         }
         log::info!("[kernel] program {} panicked: {text}", self.name_of(thread));
         self.end_process(thread, 128 + FailureKind::Panic as u32);
-    }
-
-    fn on_pause(&mut self, thread: usize, ticks: u32) {
-        self.answer(thread, Ok(()), 0);
-        if ticks == 0 {
-            return self.scheduler.rotate(&mut self.threads, thread);
-        }
-        self.scheduler.unready(&mut self.threads, thread);
-        self.threads[thread].state = State::Pause(self.tick.wrapping_add(ticks.min(i32::MAX as u32)));
-        self.pausing += 1;
     }
 
     fn on_time(&mut self, thread: usize) {
@@ -167,6 +173,14 @@ impl Kernel {
                 let info = self.failures[slot];
                 Some(self.hand_over(thread, address, length, info.as_bytes()))
             }
+            Some(Topic::Entry) => image()
+                .entries()
+                .get(index as usize)
+                .map(|entry| self.hand_over(thread, address, length, entry.as_bytes())),
+            Some(Topic::Trace) if (index as usize) < TRACES && index < self.trace_count => {
+                let info = self.traces[(self.trace_count - 1 - index) as usize % TRACES];
+                Some(self.hand_over(thread, address, length, info.as_bytes()))
+            }
             _ => None,
         };
         match result.unwrap_or(Err(Error::NotFound)) {
@@ -190,14 +204,28 @@ impl Kernel {
         Some(ObjectInfo {
             name: self.entry_of(object).name,
             state: domain.state as u32,
-            restarts: domain.restarts,
-            failures: domain.failures,
             clients: self.ssr.sessions(server) as u32,
             memory: (domain.frames + self.ssr.frames_of(server) as u32) * abi::layout::PAGE,
-            retried: domain.retried,
-            failed_requests: domain.failed_requests,
-            lost_sessions: domain.lost_sessions,
+            entry: object as u32,
+            stack_used: self.stack_used(object),
+            ..domain.info
         })
+    }
+
+    /// Bytes of an object's stack that were ever used: it is never cleared.
+    fn stack_used(&self, object: usize) -> u32 {
+        let mut address = layout::STACK_TOP - self.entry_of(object).stack;
+        while address < layout::STACK_TOP
+            && let Some((at, _)) = self.machine.translate(self.machine.views[object], address)
+            && let Some(page) =
+                (at..at + layout::PAGE).step_by(4).find(|at| self.machine.frames.word(*at) != 0).or(Some(0))
+        {
+            match page {
+                0 => address += layout::PAGE,
+                used => return layout::STACK_TOP - address - (used - at),
+            }
+        }
+        0
     }
 
     fn process_info(&self, index: usize) -> Option<ProcessInfo> {

@@ -6,6 +6,9 @@
 
 use abi::call::Hook;
 use abi::{Error, Handle, layout};
+use ssr_manager::BindingId;
+
+use crate::domain::OBJECTS;
 
 /// Depth of nested activations, the thread's own context included.
 pub const MAX_DEPTH: usize = 8;
@@ -13,6 +16,8 @@ pub const MAX_DEPTH: usize = 8;
 pub const PRIORITIES: usize = 8;
 /// Ticks that a thread runs before another one of its priority does.
 pub const SLICE: u32 = 4;
+/// Sessions that a request can notify one by one.
+const MAX_NOTES: usize = 8;
 /// Saved program status of user mode: ARM state, FIQ masked.
 pub const USER_MODE: u32 = 0x50;
 
@@ -34,6 +39,12 @@ pub enum Kind {
     Flush = 5,
     /// `Hook::Close`.
     Close = 6,
+    /// `Hook::Event`, on the kernel thread.
+    Event = 8,
+    /// `Hook::Step`, on the kernel thread.
+    Step = 9,
+    /// `Hook::Decide`, on the scheduler's kernel thread.
+    Decide = 10,
 }
 
 impl Kind {
@@ -45,6 +56,7 @@ impl Kind {
 
 const _: () = assert!(Kind::Construct as u32 - Hook::Construct as u32 == Kind::Construct as u32);
 const _: () = assert!(Kind::Close as u32 - Hook::Close as u32 == Kind::Construct as u32);
+const _: () = assert!(Kind::Decide as u32 - Hook::Decide as u32 == Kind::Construct as u32);
 
 /// A range lent by the caller; length 0 = none.
 #[derive(Clone, Copy, Debug, Default)]
@@ -134,8 +146,8 @@ pub enum State {
     Object(usize),
     /// For the end of this process.
     Child(usize),
-    /// Until this tick.
-    Pause(u32),
+    /// For one of these events of the domain that it runs in, until this tick at most.
+    Events(u32, Option<u32>),
     /// A kernel thread without work.
     Idle,
 }
@@ -183,6 +195,10 @@ pub struct Thread {
     pub behind: Option<usize>,
     /// Ends when its request returns.
     pub doomed: Option<u32>,
+    /// Sessions whose clients are to be notified when the request commits.
+    notes: [Option<BindingId>; MAX_NOTES],
+    /// Objects all of whose clients are to be notified then: `notes` was full.
+    pub notes_all: u64,
     /// Next in the queue it stands in.
     next: Option<u8>,
 }
@@ -201,6 +217,8 @@ impl Thread {
         grant: None,
         behind: None,
         doomed: None,
+        notes: [None; MAX_NOTES],
+        notes_all: 0,
         next: None,
     };
 
@@ -264,6 +282,17 @@ impl Thread {
     /// sp_svc rests meanwhile.
     pub fn rest(&self, depth: usize) -> u32 {
         self.frame_address(depth) + 68
+    }
+
+    /// Notes that the client of a session is to be notified; `false` if there is no room.
+    pub fn note(&mut self, binding: BindingId) -> bool {
+        let place = self.notes.iter_mut().find(|note| note.is_none_or(|known| known == binding));
+        place.map(|note| *note = Some(binding)).is_some()
+    }
+
+    /// The sessions whose clients are to be notified, once.
+    pub fn take_notes(&mut self) -> [Option<BindingId>; MAX_NOTES] {
+        core::mem::replace(&mut self.notes, [None; MAX_NOTES])
     }
 
     /// Ends a kernel call of its context with a status.
@@ -354,12 +383,16 @@ pub struct Scheduler {
     ready: [Queue; PRIORITIES],
     /// Bit p: `ready[p]` is not empty.
     used: u32,
+    /// Bit n: process n is ready.
+    pub processes: u64,
+    /// The process that the scheduler object chose, while that choice stands.
+    pub chosen: Option<usize>,
 }
 
 impl Scheduler {
     /// Nobody is ready.
     pub const fn new() -> Self {
-        Scheduler { ready: [Queue::EMPTY; PRIORITIES], used: 0 }
+        Scheduler { ready: [Queue::EMPTY; PRIORITIES], used: 0, processes: 0, chosen: None }
     }
 
     /// Makes a thread ready, behind the others of its priority.
@@ -368,6 +401,10 @@ impl Scheduler {
         let priority = threads[thread].priority;
         self.ready[priority].push(threads, thread);
         self.used |= 1 << priority;
+        if thread >= OBJECTS {
+            self.processes |= 1 << (thread - OBJECTS);
+            self.chosen = None;
+        }
     }
 
     /// Takes a thread out of its ready queue.
@@ -376,6 +413,10 @@ impl Scheduler {
         self.ready[priority].remove(threads, thread);
         if self.ready[priority].is_empty() {
             self.used &= !(1 << priority);
+        }
+        if thread >= OBJECTS {
+            self.processes &= !(1 << (thread - OBJECTS));
+            self.chosen = self.chosen.filter(|chosen| *chosen != thread);
         }
     }
 
@@ -405,6 +446,7 @@ impl Scheduler {
     pub fn rotate(&mut self, threads: &mut [Thread], thread: usize) {
         let priority = threads[thread].priority;
         threads[thread].slice = SLICE;
+        self.chosen = None;
         if self.ready[priority].remove(threads, thread) {
             self.ready[priority].push(threads, thread);
         }

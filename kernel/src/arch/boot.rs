@@ -4,6 +4,16 @@
 //! where it is linked and that address translation, if on, is the identity for it.
 
 use core::arch::global_asm;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+/// Written by the code below.
+#[unsafe(no_mangle)]
+static ARCH_STARTED_IN_HYP: AtomicU32 = AtomicU32::new(0);
+
+/// Whether the boot loader started the kernel in HYP mode.
+pub fn started_in_hyp() -> bool {
+    ARCH_STARTED_IN_HYP.load(Ordering::Relaxed) != 0
+}
 
 // Contract of `_start`: any of SVC, SYS, HYP; r2 may hold a device tree (kept in r11 until Rust).
 // Falls through to `kernel_main(device_tree)`, in SVC mode, interrupts masked, MMU and
@@ -15,12 +25,14 @@ global_asm!(
     .arm
 _start:
     mov     r11, r2
+    mov     r6, #0
     mrs     r0, cpsr
     and     r1, r0, #0x1f
     cmp     r1, #0x1a               @ HYP (ARM ARM B1.3.1)
     bne     1f
     @ Leave HYP: timers and counter open to PL1 (B8.1.11 CNTHCTL), no traps, then ERET to SVC.
     .arch_extension virt
+    mov     r6, #1
     mov     r0, #3
     mcr     p15, 4, r0, c14, c1, 0
     mov     r0, #0
@@ -59,6 +71,8 @@ _start:
 2:  cmp     r0, r1
     strlo   r2, [r0], #4
     blo     2b
+    ldr     r0, =ARCH_STARTED_IN_HYP
+    str     r6, [r0]
     ldr     sp, =__kernel_stack_top
     @ Stack for faults taken in the kernel itself: report only.
     cps     #0x17

@@ -80,8 +80,11 @@ svc_entry:
     ldreq   r6, [sp, #({domain} - 60)]
     cmpeq   r6, r8
     bne     svc_saved
+    ldr     r6, [r12, #{epoch}]           @ reloaded since the object was rebuilt?
+    ldr     lr, [r10, #{object_epoch}]
     ldrd    r8, r9, [r10, #{lock}]        @ lock, methods
-    cmp     r8, #0
+    cmp     r6, lr
+    cmpeq   r8, #0
     bne     svc_saved
     cmp     r9, r7, lsr #8
     bls     lent_call
@@ -263,6 +266,8 @@ kernel_fault:
     lend_both = const abi::call::LEND_READ | abi::call::LEND_WRITE,
     lend_read = const abi::call::LEND_READ,
     lock = const offset_of!(Hot, lock),
+    object_epoch = const offset_of!(Hot, epoch),
+    epoch = const offset_of!(Binding, epoch),
     budget = const offset_of!(Hot, budget),
     context = const offset_of!(Hot, context),
     owner = const offset_of!(Binding, owner),

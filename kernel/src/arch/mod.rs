@@ -1,6 +1,6 @@
 //! ARMv7-A: the only place with assembly. Cleaner names for the rest of the kernel, no policy.
 
-mod boot;
+pub mod boot;
 pub mod cpu;
 pub mod entry;
 pub mod mmu;

@@ -11,7 +11,9 @@ register_structs! {
         (0x004 => _reserved0),
         (0x100 => set_enable: [ReadWrite<u32>; 32]),
         (0x180 => clear_enable: [ReadWrite<u32>; 32]),
-        (0x200 => @END),
+        (0x200 => _reserved1),
+        (0x800 => targets: [ReadWrite<u8>; 1024]),
+        (0xc00 => @END),
     }
 }
 
@@ -62,9 +64,15 @@ impl Gic {
         self.cpu().control.set(1);
     }
 
-    /// Lets a source through.
+    /// Lets a source through, to this processor (a register of a processor's own sources ignores the write: 4.3.12).
     pub fn enable(&self, interrupt: u32) {
+        self.distributor().targets[interrupt as usize % 1024].set(1);
         self.distributor().set_enable[(interrupt / 32) as usize % 32].set(1 << (interrupt % 32));
+    }
+
+    /// Keeps a source back.
+    pub fn disable(&self, interrupt: u32) {
+        self.distributor().clear_enable[(interrupt / 32) as usize % 32].set(1 << (interrupt % 32));
     }
 
     /// The pending interrupt of highest priority, now active.

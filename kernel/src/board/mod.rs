@@ -5,9 +5,10 @@
 mod generic_timer;
 mod gic;
 mod pl011;
+mod psci;
 mod virt;
 
 pub use virt::{
-    DEVICES, NAME, RAM, TICK_INTERRUPT, acknowledge, end_of_interrupt, exit, grantable, init, now_us, put_byte,
-    reload_tick,
+    DEVICES, NAME, RAM, TICK_INTERRUPT, acknowledge, end_of_interrupt, exit, grantable, init, mask, now_us, put_byte,
+    reload_tick, restart, unmask,
 };

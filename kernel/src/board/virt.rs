@@ -3,6 +3,7 @@
 use super::generic_timer;
 use super::gic::Gic;
 use super::pl011::Pl011;
+use super::psci;
 use crate::arch::mmu::Range;
 
 /// Name of the board.
@@ -41,6 +42,16 @@ pub fn end_of_interrupt(interrupt: u32) {
     GIC.end(interrupt);
 }
 
+/// Lets an interrupt through.
+pub fn unmask(interrupt: u32) {
+    GIC.enable(interrupt);
+}
+
+/// Keeps an interrupt back.
+pub fn mask(interrupt: u32) {
+    GIC.disable(interrupt);
+}
+
 /// Arms the tick timer again.
 pub fn reload_tick() {
     generic_timer::reload();
@@ -54,6 +65,11 @@ pub fn now_us() -> u64 {
 /// Writes a byte to the early console.
 pub fn put_byte(byte: u8) {
     UART.put(byte);
+}
+
+/// Starts the board anew.
+pub fn restart() -> ! {
+    psci::system_reset()
 }
 
 /// Leaves the emulator with this status.

@@ -101,6 +101,25 @@ pub struct ObjectInfo {
     pub probed: u32,
 }
 
+impl ObjectInfo {
+    /// All zero.
+    pub const NONE: ObjectInfo = ObjectInfo {
+        name: [0; 16],
+        state: 0,
+        restarts: 0,
+        failures: 0,
+        clients: 0,
+        memory: 0,
+        retried: 0,
+        failed_requests: 0,
+        lost_sessions: 0,
+        entry: 0,
+        stack_used: 0,
+        since: 0,
+        probed: 0,
+    };
+}
+
 /// One process.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -176,6 +195,24 @@ pub struct FailureInfo {
     pub chain: [u8; 8],
 }
 
+impl FailureInfo {
+    /// All zero.
+    pub const NONE: FailureInfo = FailureInfo {
+        object: [0; 16],
+        number: 0,
+        kind: 0,
+        pc: 0,
+        address: 0,
+        method: 0,
+        session: 0,
+        process: 0,
+        tick: 0,
+        registers: [0; 15],
+        cpsr: 0,
+        chain: [0; 8],
+    };
+}
+
 /// What the kernel noted: a ring of the latest events.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -188,6 +225,11 @@ pub struct TraceInfo {
     pub domain: u32,
     /// See [`Trace`].
     pub value: u32,
+}
+
+impl TraceInfo {
+    /// All zero.
+    pub const NONE: TraceInfo = TraceInfo { tick: 0, what: 0, domain: 0, value: 0 };
 }
 
 /// Kinds of events in the ring.

@@ -280,6 +280,10 @@ pub extern "C" fn hook<O: Object>(
     if hook == Hook::Sabotaged {
         sabotaged([r0, r1, r2, r3, r4, r5, r6, r7]);
     }
+    #[cfg(target_os = "none")]
+    if r6 != 0 && hook != Hook::Sabotaged {
+        crate::sabotage::before_method(r6);
+    }
     if matches!(hook, Hook::Event | Hook::Decide) {
         upcall::<O>(&mut activation, hook, [r0, r1, r2, r3]);
     }
@@ -289,6 +293,7 @@ pub extern "C" fn hook<O: Object>(
     let service = unsafe { O::slot().get(&mut activation) };
     if hook == Hook::Step {
         let next = service.step(&mut session, Events::from_bits_truncate(r2));
+        end_of_upcall();
         arch::leave(KernelCall::Return, [used(0), used(next.word()), UNUSED, UNUSED, UNUSED]);
     }
     let result = match hook {
@@ -308,12 +313,19 @@ pub extern "C" fn hook<O: Object>(
     finish(KernelCall::Return, result.map_or_else(|error| error as u32, |()| 0));
 }
 
+/// A sabotage that waits for the end of an upcall strikes.
+fn end_of_upcall() {
+    #[cfg(target_os = "none")]
+    crate::sabotage::after_method();
+}
+
 /// An upcall without a session.
 fn upcall<O: Object>(activation: &mut Activation, hook: Hook, [r0, r1, r2, r3]: [u32; 4]) -> ! {
     // SAFETY: the kernel makes upcalls only to a constructed object.
     let service = unsafe { O::slot().get(activation) };
     if hook == Hook::Decide {
         let decision = service.decide(u64::from(r1) << 32 | u64::from(r0), r2.checked_sub(1), r3);
+        end_of_upcall();
         arch::leave(KernelCall::Return, [used(0), used(decision.slot), used(decision.slice), UNUSED, UNUSED]);
     }
     let mut events = Events::from_bits_truncate(r0);
@@ -328,6 +340,7 @@ fn upcall<O: Object>(activation: &mut Activation, hook: Hook, [r0, r1, r2, r3]: 
         None if events.is_empty() => Next::Done,
         None => service.event(events),
     };
+    end_of_upcall();
     arch::leave(KernelCall::Return, [used(0), used(next.word()), UNUSED, UNUSED, UNUSED]);
 }
 

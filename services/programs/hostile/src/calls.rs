@@ -23,24 +23,34 @@ fn call(number: u32, arguments: &[u32]) -> (u32, u32) {
 
 /// Is refused, with the right that is missing.
 pub fn without_right() -> Checked {
-    const RIGHTS: [(KernelCall, Rights); 6] = [
-        (KernelCall::Pause, Rights::PAUSE),
+    const RIGHTS: [(KernelCall, Rights); 8] = [
+        (KernelCall::WaitEvents, Rights::PAUSE),
         (KernelCall::Time, Rights::TIME),
         (KernelCall::Info, Rights::INFO),
         (KernelCall::Sabotage, Rights::SABOTAGE),
         (KernelCall::Shutdown, Rights::SHUTDOWN),
         (KernelCall::Log, Rights::LOG),
+        (KernelCall::Deadline, Rights::DEADLINE),
+        (KernelCall::Control, Rights::CONTROL),
     ];
     for (number, right) in RIGHTS {
         let refused = (Error::NotPermitted as u32, right.bits().trailing_zeros());
-        ensure!(call(number as u32, &[0; 6]) == refused);
+        ensure!(call(number as u32, &[1; 6]) == refused);
     }
     // Those that make sense in a service only, and those that nothing has.
-    for number in [KernelCall::Return, KernelCall::ReturnFlush, KernelCall::CopyIn, KernelCall::CopyOut] {
+    ensure!(call(KernelCall::WaitEvents as u32, &[0, 0]).0 == Error::BadArgument as u32);
+    for number in [
+        KernelCall::Return,
+        KernelCall::ReturnFlush,
+        KernelCall::CopyIn,
+        KernelCall::CopyOut,
+        KernelCall::Notify,
+        KernelCall::Acknowledge,
+    ] {
         ensure!(call(number as u32, &[0; 6]).0 == Error::NoSuchCall as u32);
         ensure!(call(number as u32 | 0x5a5a_5a00, &[u32::MAX; 6]).0 == Error::NoSuchCall as u32);
     }
-    for number in (KernelCall::HeapExhausted as u32 + 1..=0xff).chain([0xffff_ffff, 0x0300_00ff]) {
+    for number in (KernelCall::Control as u32 + 1..=0xff).chain([0xffff_ffff, 0x0300_00ff]) {
         ensure!(call(number, &[0; 6]).0 == Error::NoSuchCall as u32);
     }
     // Services that its manifest does not name, and what is none.

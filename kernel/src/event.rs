@@ -1,0 +1,400 @@
+//! Events: sticky bits of a domain, and the two ways in which it gets them (design: one event mechanism).
+//!
+//! Interrupts, deadlines, heartbeats and notifications all end in [`Kernel::post`]. A program, or an activation of a driver,
+//! takes its bits with `WaitEvents`; for an object at rest its kernel thread makes an upcall, then the steps that the upcall
+//! asks for, each with one session and each a recovery domain of its own. The bits are cleared when the last step has
+//! committed: whatever fails before makes them come again.
+
+use abi::event::MAX_LINES;
+use abi::image::NONE;
+use abi::info::{ObjectState, Trace};
+use abi::{Control, Error, Events};
+use ssr_manager::{Begin, BeginError, BindingId};
+
+use crate::board;
+use crate::call::Step as Progress;
+use crate::domain::{DOMAINS, OBJECTS, Role, Step, UNUSUAL};
+use crate::kernel::{Kernel, request_id, server_id};
+use crate::ssr::MAX_BINDINGS;
+use crate::thread::{Kind, State};
+
+/// Failures in a row of an upcall, or of a step with one session, before its events are dropped or the session is lost.
+const MAX_STEP_FAILURES: u32 = 3;
+/// The longest slice that a scheduler may give, in ticks.
+const MAX_SLICE: u32 = 100;
+
+impl Kernel {
+    /// Sets events of a domain, and wakes whoever is to deal with them.
+    pub fn post(&mut self, domain: usize, bits: u32) {
+        self.domains[domain].events |= bits;
+        let waiter = if domain < OBJECTS { self.owner(domain) } else { Some(domain) };
+        if let Some(thread) = waiter
+            && let State::Events(mask, _) = self.threads[thread].state
+            && self.domains[domain].events & mask != 0
+            && self.domain_of(thread) == domain
+        {
+            self.end_wait(thread);
+        } else if domain < OBJECTS {
+            self.rouse(domain);
+        }
+    }
+
+    /// Gives an idle kernel thread something to do.
+    pub fn rouse(&mut self, object: usize) {
+        if self.threads[object].state == State::Idle {
+            self.scheduler.ready(&mut self.threads, object);
+        }
+    }
+
+    /// Ends the wait of a thread: with the events that are set, or with none as its time is over.
+    fn end_wait(&mut self, thread: usize) {
+        if let State::Events(mask, until) = self.threads[thread].state {
+            let domain = self.domain_of(thread);
+            let bits = self.domains[domain].events & mask;
+            self.domains[domain].events &= !bits;
+            if self.threads[thread].depth > 0 {
+                self.threads[thread].top_mut().budget += until.map_or(0, |until| until.wrapping_sub(self.tick));
+            }
+            self.scheduler.ready(&mut self.threads, thread);
+            self.answer(thread, Ok(()), bits);
+        }
+    }
+
+    /// `KernelCall::WaitEvents`. What an activation waits is taken off its budget first, and given back if it was shorter.
+    pub fn on_wait_events(&mut self, thread: usize, mask: u32, ticks: u32) {
+        let (domain, object) = (self.domain_of(thread), self.threads[thread].depth > 0);
+        if ticks == 0 && (object || mask == 0) {
+            return self.answer(thread, Err(Error::BadArgument), 0);
+        }
+        let mut ticks = ticks.min(i32::MAX as u32);
+        if object {
+            let frame = self.threads[thread].top_mut();
+            ticks = ticks.min(frame.budget - 1);
+            frame.budget -= ticks;
+        }
+        let until = (object || ticks > 0).then(|| self.tick.wrapping_add(ticks));
+        self.scheduler.unready(&mut self.threads, thread);
+        self.threads[thread].state = State::Events(mask, until);
+        if self.domains[domain].events & mask != 0 || until == Some(self.tick) {
+            self.end_wait(thread);
+        }
+    }
+
+    /// What a tick brings: ends of waits, deadlines, and the end of throttling.
+    pub fn tick_events(&mut self) {
+        let now = board::now_us();
+        for domain in 0..DOMAINS {
+            if let State::Events(_, Some(until)) = self.threads[domain].state
+                && self.tick.wrapping_sub(until) as i32 >= 0
+            {
+                self.end_wait(domain);
+            }
+            let state = &mut self.domains[domain];
+            state.interrupts = 0;
+            let throttled = core::mem::take(&mut state.throttled);
+            if state.deadline != 0 && state.deadline <= now {
+                state.deadline = 0;
+                match self.domains[domain].state {
+                    ObjectState::Held if self.supervisor == Some(domain) => self.start(domain),
+                    _ => self.post(domain, Events::DEADLINE.bits()),
+                }
+            }
+            for line in (0..MAX_LINES).filter(|line| throttled >> line & 1 == 1) {
+                board::unmask(self.entry_of(domain).interrupts[line]);
+            }
+        }
+    }
+
+    /// An interrupt of a device: its line is masked until its owner acknowledges it.
+    pub fn on_interrupt(&mut self, interrupt: u32) {
+        board::mask(interrupt);
+        let mut drivers = self.drivers;
+        while drivers != 0 {
+            let object = drivers.trailing_zeros() as usize;
+            drivers &= drivers - 1;
+            if let Some(line) = self.entry_of(object).interrupts.iter().position(|owned| *owned == interrupt) {
+                self.domains[object].interrupts += 1;
+                return self.post(object, Events::line(line).bits());
+            }
+        }
+        log::warn!("[kernel] interrupt {interrupt} belongs to no service: masked");
+    }
+
+    /// `KernelCall::Acknowledge`. A line that interrupted too often within this tick stays masked until the next.
+    pub fn on_acknowledge(&mut self, thread: usize, line: u32) {
+        let object = self.domain_of(thread);
+        let entry = self.entry_of(object);
+        match entry.interrupts.get(line as usize) {
+            None | Some(&NONE) => return self.answer(thread, Err(Error::BadArgument), 0),
+            Some(interrupt) if self.domains[object].interrupts >= entry.interrupt_rate => {
+                self.domains[object].throttled |= 1 << line;
+                self.trace(Trace::Throttled, object, *interrupt);
+            }
+            Some(interrupt) => board::unmask(*interrupt),
+        }
+        self.answer(thread, Ok(()), 0);
+    }
+
+    /// Masks an object's lines: its device is being reset.
+    pub fn mask_lines(&mut self, object: usize) {
+        self.domains[object].throttled = 0;
+        let entry = self.entry_of(object);
+        entry.interrupts.iter().filter(|line| **line != NONE).for_each(|line| board::mask(*line));
+    }
+
+    /// `KernelCall::Notify`: noted, and delivered when the request commits.
+    pub fn on_notify(&mut self, thread: usize, session: u32) {
+        let server = self.domain_of(thread);
+        let binding = (session < MAX_BINDINGS as u32).then(|| BindingId::new(session as u16));
+        let own = binding.filter(|binding| self.ssr.binding(*binding).server() == Some(server_id(server)));
+        let Some(binding) = own else { return self.answer(thread, Err(Error::BadArgument), 0) };
+        if !self.threads[thread].note(binding) {
+            self.threads[thread].notes_all |= 1 << server;
+        }
+        self.answer(thread, Ok(()), 0);
+    }
+
+    /// Delivers the notifications of a request that is over.
+    pub fn deliver_notes(&mut self, thread: usize) {
+        for binding in self.threads[thread].take_notes().into_iter().flatten() {
+            self.notify(binding);
+        }
+        let servers = core::mem::take(&mut self.threads[thread].notes_all);
+        for server in (0..OBJECTS).filter(|server| servers >> server & 1 == 1) {
+            let mut next = self.ssr.next_session(server_id(server), None);
+            while let Some(binding) = next {
+                self.notify(binding);
+                next = self.ssr.next_session(server_id(server), Some(binding));
+            }
+        }
+    }
+
+    fn notify(&mut self, binding: BindingId) {
+        let (client, bits) = (self.ssr.binding(binding).client(), self.ssr.events(binding));
+        let domain = (client & 0xff) as usize;
+        if bits != 0 && self.domains[domain].role != Role::None && self.client_of(domain) == client {
+            self.post(domain, bits);
+        }
+    }
+
+    /// Whether an object's kernel thread has events to deal with.
+    pub fn has_events(&self, object: usize) -> bool {
+        self.domains[object].events | self.domains[object].delivering != 0
+    }
+
+    /// The next upcall or step of an object's kernel thread.
+    fn try_event(&mut self, object: usize) -> Result<Progress, Error> {
+        if !self.acquire(object, object)? {
+            return Ok(Progress::Going);
+        }
+        let domain = &mut self.domains[object];
+        domain.delivering |= core::mem::take(&mut domain.events);
+        let (bits, request) = (domain.delivering, Some(request_id(object)));
+        match domain.step {
+            _ if bits == 0 => {
+                self.release(object);
+                return Ok(Progress::Done(0));
+            }
+            Step::Upcall(skipped) => match self.ssr.begin_object(server_id(object), request) {
+                Ok(()) => {
+                    self.activate(object, object, None, Kind::Event);
+                    self.upcall_registers(object, [bits, skipped, 0, 0]);
+                }
+                Err(_) => self.park(object, object, self.ssr.server_holder(server_id(object))),
+            },
+            Step::Session(session) => {
+                let binding = BindingId::new(session as u16);
+                match self.ssr.begin(binding, request, &mut self.machine) {
+                    Ok(Begin::NeedsReload) => self.activate(object, object, Some(binding), Kind::Reload),
+                    Ok(Begin::Ready) => {
+                        self.activate(object, object, Some(binding), Kind::Step);
+                        let [session, client, ..] = self.threads[object].top().registers;
+                        self.upcall_registers(object, [session, client, bits, 0]);
+                    }
+                    Err(BeginError::Busy) => self.park(object, object, self.ssr.holder(binding)),
+                    Err(BeginError::Lost) => {
+                        self.domains[object].step = Step::Upcall(session + 1);
+                        self.domains[object].hot.lock = UNUSUAL;
+                        self.grant(object, object);
+                    }
+                }
+            }
+        }
+        Ok(Progress::Going)
+    }
+
+    /// Arguments of an upcall or step; a sabotage that was asked for strikes there, too.
+    fn upcall_registers(&mut self, object: usize, arguments: [u32; 4]) {
+        let sabotage = core::mem::take(&mut self.domains[object].sabotage);
+        let registers = &mut self.threads[object].top_mut().registers;
+        registers[..4].copy_from_slice(&arguments);
+        registers[6] = sabotage;
+    }
+
+    /// An upcall or a step went well, and wants this next: 0 = nothing, else 1 + number of a session of this object.
+    pub fn event_step_done(&mut self, object: usize, next: u32) {
+        let known = |session: &u32| {
+            let binding = BindingId::new(*session as u16);
+            *session < MAX_BINDINGS as u32 && self.ssr.binding(binding).server() == Some(server_id(object))
+        };
+        let session = next.checked_sub(1).filter(known);
+        let domain = &mut self.domains[object];
+        match (next, session) {
+            (0, _) => {
+                if domain.delivering & Events::HEARTBEAT.bits() != 0 {
+                    domain.info.probed = 0;
+                }
+                let bits = core::mem::take(&mut domain.delivering);
+                (domain.step, domain.step_failed) = (Step::Upcall(0), (None, 0));
+                self.trace(Trace::Events, object, bits);
+            }
+            (_, Some(session)) => domain.step = Step::Session(session),
+            // Its session has ended since: the object is told so.
+            (skipped, None) => domain.step = Step::Upcall(skipped),
+        }
+    }
+
+    /// An upcall or a step failed; the object is being rebuilt. What fails again and again is given up, so that the
+    /// other events and sessions are not kept waiting for ever.
+    pub fn event_step_failed(&mut self, object: usize, binding: Option<BindingId>) {
+        let domain = &mut self.domains[object];
+        domain.step = Step::Upcall(0);
+        let before = if domain.step_failed.0 == binding { domain.step_failed.1 } else { 0 };
+        domain.step_failed = (binding, before + 1);
+        if before + 1 < MAX_STEP_FAILURES {
+            return;
+        }
+        domain.step_failed = (None, 0);
+        match binding {
+            Some(binding) => self.lose_session(object, binding),
+            None => {
+                domain.delivering = 0;
+                self.report(object, "keeps failing at the same events: they are dropped");
+            }
+        }
+    }
+
+    /// The process to run: what the scheduler object chose, `first` if it cannot be asked. `None`: it has been asked.
+    pub fn choose(&mut self, first: usize) -> Option<usize> {
+        let inherited = self.threads[first].priority > self.threads[first].base_priority;
+        let Some(policy) = self.policy.filter(|_| !inherited && !self.scheduler.processes.is_power_of_two()) else {
+            return Some(first);
+        };
+        if self.scheduler.chosen.is_none() {
+            let domain = &self.domains[policy];
+            let free = domain.state == ObjectState::Running
+                && domain.granted.is_none()
+                && domain.waiters.is_empty()
+                && self.owner(policy).is_none()
+                && self.threads[policy].state == State::Idle;
+            if free && self.ssr.begin_object(server_id(policy), Some(request_id(policy))).is_ok() {
+                self.scheduler.ready(&mut self.threads, policy);
+                self.activate(policy, policy, None, Kind::Decide);
+                let (previous, since) = self.dispatched;
+                let ticks = self.threads[previous].ticks.wrapping_sub(since);
+                let ready = self.scheduler.processes;
+                let slot = (previous + 1).saturating_sub(OBJECTS) as u32;
+                self.upcall_registers(policy, [ready as u32, (ready >> 32) as u32, slot, ticks]);
+                return None;
+            }
+            self.trace(Trace::NoScheduler, policy, domain.state as u32);
+            self.scheduler.chosen = Some(first);
+        }
+        self.scheduler.chosen
+    }
+
+    /// The scheduler object has decided. A choice that cannot run is replaced by the kernel's own.
+    pub fn decided(&mut self, policy: usize, slot: u32, slice: u32) {
+        let ready = self.scheduler.processes;
+        let valid = slot < u64::BITS && ready >> slot & 1 == 1;
+        let slot = if valid { slot } else { ready.trailing_zeros() };
+        if ready != 0 {
+            let thread = OBJECTS + slot as usize;
+            self.threads[thread].slice = slice.clamp(1, MAX_SLICE);
+            self.scheduler.chosen = Some(thread);
+            self.dispatched = (thread, self.threads[thread].ticks);
+        }
+        self.release(policy);
+        if !self.has_events(policy) && !self.domains[policy].closings && self.domains[policy].order.is_none() {
+            self.rest(policy);
+        }
+    }
+
+    /// A kernel thread without work.
+    pub fn rest(&mut self, object: usize) {
+        if self.threads[object].state == State::Ready {
+            self.scheduler.unready(&mut self.threads, object);
+            self.threads[object].state = State::Idle;
+        }
+    }
+
+    /// `KernelCall::Control`.
+    pub fn control(&mut self, name: [u8; 16], what: u32) -> Result<(), Error> {
+        let what = Control::from_number(what).ok_or(Error::BadArgument)?;
+        let object = self.find_object(&name).ok_or(Error::NotFound)?;
+        match what {
+            Control::Probe => {
+                let probed = self.domains[object].info.probed;
+                self.domains[object].info.probed = if probed == 0 { self.tick.max(1) } else { probed };
+                self.post(object, Events::HEARTBEAT.bits());
+            }
+            Control::Start if matches!(self.domains[object].state, ObjectState::Held | ObjectState::Stopped) => {
+                self.start(object);
+            }
+            Control::Start => self.domains[object].order = None,
+            _ => {
+                self.domains[object].order = Some(what);
+                self.rouse(object);
+            }
+        }
+        Ok(())
+    }
+
+    /// Rebuilds an object that is held or stopped.
+    fn start(&mut self, object: usize) {
+        self.domains[object].failed_constructors = 0;
+        self.domains[object].suspect = true;
+        self.domains[object].order = None;
+        self.start_recovery(object, object);
+    }
+
+    /// Does what the supervisor ordered, on the kernel thread of an object that nobody is in.
+    pub fn obey(&mut self, object: usize) {
+        self.domains[object].hot.lock = UNUSUAL;
+        match self.domains[object].order.take() {
+            Some(Control::Restart) => self.start_recovery(object, object),
+            Some(Control::Hold) => {
+                self.domains[object].state = ObjectState::Held;
+                self.trace(Trace::State, object, ObjectState::Held as u32);
+                self.restore_priority(object);
+                self.rest(object);
+            }
+            Some(_) => self.stop(object, "stopped as ordered"),
+            None => self.release(object),
+        }
+    }
+
+    /// The kernel thread of an object that needs no rebuilding: sessions to close, orders, events; then it rests.
+    pub fn attend(&mut self, object: usize) {
+        if core::mem::take(&mut self.domains[object].closings) && self.close_next(object) {
+            self.domains[object].closings = true;
+            return;
+        }
+        if self.domains[object].order.is_some() {
+            match self.acquire(object, object) {
+                Ok(true) => return self.obey(object),
+                Ok(false) => return,
+                Err(_) => self.domains[object].order = None,
+            }
+        }
+        if self.domains[object].state == ObjectState::Running
+            && self.has_events(object)
+            && let Ok(Progress::Going) = self.try_event(object)
+        {
+            return;
+        }
+        // What the object was wanted for may have come to its end meanwhile.
+        self.forgo(object);
+        self.rest(object);
+    }
+}
