@@ -12,11 +12,13 @@ mod clean;
 mod debug;
 mod demo;
 mod disk;
+mod explain;
 mod guest;
 mod host;
 mod image;
 mod lines;
 mod lint;
+mod postmortem;
 mod qemu;
 mod run;
 mod size;
@@ -47,6 +49,7 @@ enum Command {
     Bench(bench::Bench),
     Lint(lint::Lint),
     Debug(debug::Debug),
+    Explain(explain::Explain),
     Size(size::Size),
     Build(build::Build),
     Clean(clean::Clean),
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Bench(command) => command.run(&workspace),
         Command::Lint(command) => command.run(&workspace),
         Command::Debug(command) => command.run(&workspace),
+        Command::Explain(command) => command.run(&workspace),
         Command::Size(command) => command.run(&workspace),
         Command::Build(command) => command.run(&workspace),
         Command::Clean(command) => command.run(&workspace),

@@ -14,6 +14,7 @@ use crate::demo;
 use crate::disk;
 use crate::host;
 use crate::image::Start;
+use crate::postmortem::{Annotator, Executables};
 use crate::qemu::{self, Console, Cpu, Machine};
 use crate::workspace::Workspace;
 
@@ -43,6 +44,9 @@ pub struct Run {
     /// Start the machine in HYP mode
     #[arg(long)]
     hyp: bool,
+    /// Show failures as the system prints them, without function, file and line
+    #[arg(long)]
+    no_symbols: bool,
 }
 
 impl Run {
@@ -71,7 +75,11 @@ impl Run {
         let machine = Machine { cpu: self.cpu, hyp: self.hyp };
         let memory = bootable.memory();
         let command = qemu::command(&emulator, system.board, machine, console, &bootable.path(), Some(&memory));
-        let outcome = qemu::run(command, (!interactive).then_some(LIMIT), qemu::echo)?;
+        let executables = Executables::of(&system)?;
+        let mut annotator = Annotator::new(&executables);
+        let outcome = qemu::run(command, (!interactive).then_some(LIMIT), |bytes| {
+            if self.no_symbols { qemu::echo(bytes) } else { annotator.push(bytes, qemu::echo) }
+        })?;
 
         let after =
             common_region(&outcome.output, FILE_SERVICE).and_then(|region| read_region(&memory, system.board, region));
