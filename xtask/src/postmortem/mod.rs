@@ -123,7 +123,7 @@ impl<'f> Explainer<'f> {
                 let found = self.failures.iter().rposition(|(other, ..)| *other == number);
                 let Some((_, object, fault)) = found.and_then(|at| self.failures.remove(at)) else { return Vec::new() };
                 self.with(&object, |symbols| match panicked(symbols, fault, &registers) {
-                    Some(place) => vec![format!("panicked at {place}")],
+                    Some(place) => vec![format!("at {place}")],
                     None => caller(symbols, fault, lr),
                 })
             }
@@ -147,7 +147,8 @@ impl<'f> Explainer<'f> {
 
 /// Where a fault happened, and what it wanted there.
 fn at_fault(symbols: &Symbols<'_>, fault: Fault) -> Vec<String> {
-    let mut lines = code(symbols, "at", fault.pc);
+    // A panic ends in the runtime's handler, wherever it began: the registers tell.
+    let mut lines = if fault.kind == FailureKind::Panic { Vec::new() } else { code(symbols, "at", fault.pc) };
     if matches!(fault.kind, FailureKind::DataAbort | FailureKind::Alignment | FailureKind::StackOverflow) {
         lines.push(format!("address {:#x}: {}", fault.address, region(symbols, fault.address)));
     }
@@ -179,7 +180,7 @@ fn caller(symbols: &Symbols<'_>, fault: Fault, lr: u32) -> Vec<String> {
     code(symbols, if own { "latest call at" } else { "called from" }, call)
 }
 
-/// The place of a panic: the runtime's handler names it in r2 to r4 (address and length of the file's name, line).
+/// Where a panic began: the runtime's handler names it in r2 to r4 (address and length of the file's name, line).
 fn panicked(symbols: &Symbols<'_>, fault: Fault, registers: &[u32]) -> Option<Place> {
     let [_, _, file, length, line, ..] = *registers else { return None };
     if fault.kind != FailureKind::Panic {

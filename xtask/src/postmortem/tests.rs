@@ -248,11 +248,13 @@ fn the_latest_failure_of_a_number_counts() {
 fn panics_have_the_place_that_the_runtime_names() {
     let failure = "failure 1: x: panic at 0x10028 address 0x0 method 0 session - process - tick 1";
     let registers = "failure 1: lr 0x0 sp 0x0 chain x registers 0xeff000 0x10 0x10030 0x16 0x2a 0x0";
-    let lines = explained(&[failure, registers]);
-    assert_eq!(lines[2], "panicked at a function without a name (services/x/src/main.rs:42)");
+    assert_eq!(
+        explained(&[failure, registers]),
+        ["in the method alpha", "at a function without a name (services/x/src/main.rs:42)"]
+    );
     for other in ["0x0 0x0 0x10000 0x4 0x1", "0x0 0x0 0x10030 0xffffffff 0x1", "0x0 0x0 0x10030"] {
-        let registers = format!("failure 1: lr 0x0 sp 0x0 chain x registers {other}");
-        assert_eq!(explained(&[failure, &registers]).len(), 2, "{other}");
+        let registers = format!("failure 1: lr 0x10028 sp 0x0 chain x registers {other}");
+        assert_eq!(explained(&[failure, &registers])[1], "latest call at x::y::XEntries::alpha", "{other}");
     }
 }
 
