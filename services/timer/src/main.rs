@@ -1,23 +1,7 @@
-//! `timer`.
+//! `timer`: the service.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![deny(unsafe_code)]
 
-use rt::{Construct, Service, Session};
+use timer::server::{Kernel, Server};
 
-struct Server;
-
-impl Service for Server {
-    type State = ();
-
-    fn new(_: &mut Construct) -> Self {
-        Server
-    }
-}
-
-impl timer::Timer for Server {
-    fn nothing(&mut self, _: &mut Session<()>) -> Result<u32, rt::Error> {
-        Ok(0)
-    }
-}
-
-rt::service!(Server: timer::Timer);
+rt::service!(Server<Kernel>: timer::Timer);
