@@ -78,118 +78,82 @@ pub enum Step {
     Session(u32),
 }
 
-/// One domain. Its size is a power of two: the kernel often goes from an address to an index.
-#[repr(C, align(1024))]
-pub struct Domain {
-    /// For the fast path.
-    pub hot: Hot,
-    /// Start and length of stack, heap and data: memory that is always mapped, for reading and writing.
-    pub own: [[u32; 2]; 3],
-    /// What it is.
-    pub role: Role,
-    /// Its entry in the boot image.
-    pub entry: Option<&'static Entry>,
-    /// ASID of its own view, 0 = none.
-    pub contextidr: u32,
-    /// Frames that it holds.
-    pub frames: u32,
-    /// Argument of its start.
-    pub argument: u32,
-    /// Object: state.
-    pub state: ObjectState,
-    /// Object: threads that wait for it.
-    pub waiters: Queue,
-    /// Object: threads that wait until a request gives up what it retains of the object.
-    pub parked: Queue,
-    /// Object: the waiter that has it next.
-    pub granted: Option<usize>,
-    /// Object: word of a sabotage to carry out at the next call, 0 = none.
-    pub sabotage: u32,
-    /// Object: step of its kernel thread.
-    pub work: Work,
-    /// Object: the constructor runs for the first time.
-    pub booting: bool,
-    /// Object: verify text and constants at the next recovery.
-    pub suspect: bool,
-    /// Object: the latest recovery found text or constants damaged.
-    pub was_damaged: bool,
-    /// Object: the session whose reload failed last in this recovery.
-    pub reload_failed: Option<ssr_manager::BindingId>,
-    /// Object: constructors that failed in a row.
-    pub failed_constructors: u32,
-    /// Object: its history.
-    pub info: ObjectInfo,
-    /// Events that have come.
-    pub events: u32,
-    /// Object: events that its kernel thread is dealing with.
-    pub delivering: u32,
-    /// Object: what its kernel thread does about them next.
-    pub step: Step,
-    /// Object: the step that failed last since events were dealt with, and how often in a row.
-    pub step_failed: (Option<ssr_manager::BindingId>, u32),
-    /// When [`abi::Events::DEADLINE`] comes, in microseconds since boot; 0 = never.
-    pub deadline: u64,
-    /// Object: interrupts within this tick.
-    pub interrupts: u32,
-    /// Object: lines that stay masked until the next tick.
-    pub throttled: u32,
-    /// Object: what the supervisor wants done when nobody is in it.
-    pub order: Option<Control>,
-    /// Object: sessions wait for their `close`.
-    pub closings: bool,
-    /// Process: counts the uses of the slot.
-    pub generation: u32,
-    /// Process: who spawned it.
-    pub parent: Option<usize>,
-    /// Process: number of living children and of dead ones not waited for.
-    pub children: u32,
-    /// Process: how it ended.
-    pub status: Option<u32>,
-    /// Process: failed requests charged to it, for each object.
-    pub charges: [u8; OBJECTS],
-    /// Process: until which tick it may not bind to each object, after blame.
-    pub blamed_until: [Option<u32>; OBJECTS],
+abi::initial! {
+    /// One domain. Its size is a power of two: the kernel often goes from an address to an index.
+    #[repr(C, align(1024))]
+    pub struct Domain {
+        /// For the fast path.
+        pub hot: Hot = Hot { lock: UNUSUAL, methods: 0, budget: 0, fast: Kind::Fast, entry: [0; 2], context: [0; 8], epoch: 0 },
+        /// Start and length of stack, heap and data: memory that is always mapped, for reading and writing.
+        pub own: [[u32; 2]; 3] = [[0; 2]; 3],
+        /// What it is.
+        pub role: Role = Role::None,
+        /// Its entry in the boot image.
+        pub entry: Option<&'static Entry> = None,
+        /// ASID of its own view, 0 = none.
+        pub contextidr: u32 = 0,
+        /// Frames that it holds.
+        pub frames: u32 = 0,
+        /// Argument of its start.
+        pub argument: u32 = 0,
+        /// Object: state.
+        pub state: ObjectState = ObjectState::Stopped,
+        /// Object: threads that wait for it.
+        pub waiters: Queue = Queue::EMPTY,
+        /// Object: threads that wait until a request gives up what it retains of the object.
+        pub parked: Queue = Queue::EMPTY,
+        /// Object: the waiter that has it next.
+        pub granted: Option<usize> = None,
+        /// Object: word of a sabotage to carry out at the next call, 0 = none.
+        pub sabotage: u32 = 0,
+        /// Object: step of its kernel thread.
+        pub work: Work = Work::Idle,
+        /// Object: the constructor runs for the first time.
+        pub booting: bool = true,
+        /// Object: verify text and constants at the next recovery.
+        pub suspect: bool = false,
+        /// Object: the latest recovery found text or constants damaged.
+        pub was_damaged: bool = false,
+        /// Object: the session whose reload failed last in this recovery.
+        pub reload_failed: Option<ssr_manager::BindingId> = None,
+        /// Object: constructors that failed in a row.
+        pub failed_constructors: u32 = 0,
+        /// Object: its history.
+        pub info: ObjectInfo = ObjectInfo::NONE,
+        /// Events that have come.
+        pub events: u32 = 0,
+        /// Object: events that its kernel thread is dealing with.
+        pub delivering: u32 = 0,
+        /// Object: what its kernel thread does about them next.
+        pub step: Step = Step::Upcall(0),
+        /// Object: the step that failed last since events were dealt with, and how often in a row.
+        pub step_failed: (Option<ssr_manager::BindingId>, u32) = (None, 0),
+        /// When [`abi::Events::DEADLINE`] comes, in microseconds since boot; 0 = never.
+        pub deadline: u64 = 0,
+        /// Object: interrupts within this tick.
+        pub interrupts: u32 = 0,
+        /// Object: lines that stay masked until the next tick.
+        pub throttled: u32 = 0,
+        /// Object: what the supervisor wants done when nobody is in it.
+        pub order: Option<Control> = None,
+        /// Object: sessions wait for their `close`.
+        pub closings: bool = false,
+        /// Process: counts the uses of the slot.
+        pub generation: u32 = 0,
+        /// Process: who spawned it.
+        pub parent: Option<usize> = None,
+        /// Process: number of living children and of dead ones not waited for.
+        pub children: u32 = 0,
+        /// Process: how it ended.
+        pub status: Option<u32> = None,
+        /// Process: failed requests charged to it, for each object.
+        pub charges: [u8; OBJECTS] = [0; OBJECTS],
+        /// Process: until which tick it may not bind to each object, after blame.
+        pub blamed_until: [Option<u32>; OBJECTS] = [None; OBJECTS],
+    }
 }
 
 impl Domain {
-    /// A free slot.
-    pub const NONE: Domain = Domain {
-        hot: Hot { lock: UNUSUAL, methods: 0, budget: 0, fast: Kind::Fast, entry: [0; 2], context: [0; 8], epoch: 0 },
-        own: [[0; 2]; 3],
-        role: Role::None,
-        entry: None,
-        contextidr: 0,
-        frames: 0,
-        argument: 0,
-        state: ObjectState::Stopped,
-        waiters: Queue::EMPTY,
-        parked: Queue::EMPTY,
-        granted: None,
-        sabotage: 0,
-        work: Work::Idle,
-        booting: true,
-        suspect: false,
-        was_damaged: false,
-        reload_failed: None,
-        failed_constructors: 0,
-        info: ObjectInfo::NONE,
-        events: 0,
-        delivering: 0,
-        step: Step::Upcall(0),
-        step_failed: (None, 0),
-        deadline: 0,
-        interrupts: 0,
-        throttled: 0,
-        order: None,
-        closings: false,
-        generation: 0,
-        parent: None,
-        children: 0,
-        status: None,
-        charges: [0; OBJECTS],
-        blamed_until: [None; OBJECTS],
-    };
-
     /// Fills the slot for an entry of the boot image.
     pub fn set(&mut self, role: Role, entry: &'static Entry, argument: u32) {
         *self = Domain {
@@ -211,7 +175,7 @@ impl Domain {
             entry: Some(entry),
             argument,
             generation: self.generation,
-            ..Domain::NONE
+            ..Domain::INITIAL
         };
     }
 }

@@ -22,66 +22,46 @@ pub const FAILURES: usize = 32;
 /// Events that the kernel remembers.
 pub const TRACES: usize = 256;
 
-/// Everything that changes. Small fields come first, where they are within reach of a load's immediate offset.
-#[repr(C)]
-pub struct Kernel {
-    /// Who is ready.
-    pub scheduler: Scheduler,
-    /// The thread in user mode, or last there.
-    pub current: usize,
-    /// Milliseconds since boot.
-    pub tick: u32,
-    /// Failures since boot.
-    pub failure_count: u32,
-    /// Events in the trace since boot.
-    pub trace_count: u32,
-    /// Bit i: object i owns interrupts.
-    pub drivers: u64,
-    /// The object that decides which process runs.
-    pub policy: Option<usize>,
-    /// The object that is told of failures.
-    pub supervisor: Option<usize>,
-    /// The process that ran last, and how many ticks it had used when it was dispatched.
-    pub dispatched: (usize, u32),
-    /// Where the idle scrub is: object, and what it verified last.
-    scrubbed: (usize, Option<Verified>),
-    /// Frames and page tables.
-    pub machine: Machine,
-    /// The latest failures, a ring.
-    pub failures: [FailureInfo; FAILURES],
-    /// The latest events, a ring.
-    pub traces: [TraceInfo; TRACES],
-    /// Objects and processes.
-    pub domains: [Domain; DOMAINS],
-    /// Their threads.
-    pub threads: [Thread; DOMAINS],
-    /// Sessions and their regions.
-    pub ssr: Ssr,
+abi::initial! {
+    /// Everything that changes. Small fields come first, where they are within reach of a load's immediate offset.
+    #[repr(C)]
+    pub struct Kernel {
+        /// Who is ready.
+        pub scheduler: Scheduler = Scheduler::new(),
+        /// The thread in user mode, or last there.
+        pub current: usize = 0,
+        /// Milliseconds since boot.
+        pub tick: u32 = 0,
+        /// Failures since boot.
+        pub failure_count: u32 = 0,
+        /// Events in the trace since boot.
+        pub trace_count: u32 = 0,
+        /// Bit i: object i owns interrupts.
+        pub drivers: u64 = 0,
+        /// The object that decides which process runs.
+        pub policy: Option<usize> = None,
+        /// The object that is told of failures.
+        pub supervisor: Option<usize> = None,
+        /// The process that ran last, and how many ticks it had used when it was dispatched.
+        pub dispatched: (usize, u32) = (0, 0),
+        /// Where the idle scrub is: object, and what it verified last.
+        scrubbed: (usize, Option<Verified>) = (0, None),
+        /// Frames and page tables.
+        pub machine: Machine = Machine::INITIAL,
+        /// The latest failures, a ring.
+        pub failures: [FailureInfo; FAILURES] = [FailureInfo::NONE; FAILURES],
+        /// The latest events, a ring.
+        pub traces: [TraceInfo; TRACES] = [TraceInfo::NONE; TRACES],
+        /// Objects and processes.
+        pub domains: [Domain; DOMAINS] = [const { Domain::INITIAL }; DOMAINS],
+        /// Their threads.
+        pub threads: [Thread; DOMAINS] = [const { Thread::INITIAL }; DOMAINS],
+        /// Sessions and their regions.
+        pub ssr: Ssr = Ssr::new(),
+    }
 }
 
 impl Kernel {
-    /// Nothing yet.
-    pub const fn new() -> Self {
-        Kernel {
-            scheduler: Scheduler::new(),
-            current: 0,
-            tick: 0,
-            failure_count: 0,
-            trace_count: 0,
-            drivers: 0,
-            policy: None,
-            supervisor: None,
-            dispatched: (0, 0),
-            scrubbed: (0, None),
-            machine: Machine::new(),
-            failures: [FailureInfo::NONE; FAILURES],
-            traces: [TraceInfo::NONE; TRACES],
-            domains: [const { Domain::NONE }; DOMAINS],
-            threads: [const { Thread::DEAD }; DOMAINS],
-            ssr: Ssr::new(),
-        }
-    }
-
     /// The entry of a domain in the boot image.
     pub fn entry_of(&self, domain: usize) -> &'static ImageEntry {
         self.domains[domain].entry.expect("only domains in use are asked for")

@@ -12,30 +12,32 @@ use crate::ssr::MAX_BINDINGS;
 /// Highest ASID; 0 belongs to the empty view.
 const LAST_ASID: u32 = 255;
 
-/// Memory and translation: the large arrays last.
-#[repr(C)]
-pub struct Machine {
-    /// The frame pool.
-    pub frames: Frames,
-    /// Free second-level tables, linked through their first words; 0 = none.
-    free_l2: u32,
-    /// Free first-level tables of views, likewise.
-    free_l1: u32,
-    /// Second-level tables in the pool, and free ones.
-    pub tables: u32,
-    /// See `tables`.
-    pub tables_free: u32,
-    last_asid: u32,
-    /// Rollovers of the ASIDs.
-    pub rollovers: u32,
-    /// First-level table of each domain's own view, 0 = none.
-    pub views: [u32; DOMAINS],
-    /// First frame of each object's common region, 0 = none.
-    pub common: [u32; OBJECTS],
-    /// Second-level table of each binding's SSR window, 0 = none.
-    ssr_tables: [u32; MAX_BINDINGS],
-    /// First-level table of each binding's view, 0 = none yet.
-    binding_views: [u32; MAX_BINDINGS],
+abi::initial! {
+    /// Memory and translation: the large arrays last.
+    #[repr(C)]
+    pub struct Machine {
+        /// The frame pool.
+        pub frames: Frames = Frames::new(),
+        /// Free second-level tables, linked through their first words; 0 = none.
+        free_l2: u32 = 0,
+        /// Free first-level tables of views, likewise.
+        free_l1: u32 = 0,
+        /// Second-level tables in the pool, and free ones.
+        pub tables: u32 = 0,
+        /// See `tables`.
+        pub tables_free: u32 = 0,
+        last_asid: u32 = 0,
+        /// Rollovers of the ASIDs.
+        pub rollovers: u32 = 0,
+        /// First-level table of each domain's own view, 0 = none.
+        pub views: [u32; DOMAINS] = [0; DOMAINS],
+        /// First frame of each object's common region, 0 = none.
+        pub common: [u32; OBJECTS] = [0; OBJECTS],
+        /// Second-level table of each binding's SSR window, 0 = none.
+        ssr_tables: [u32; MAX_BINDINGS] = [0; MAX_BINDINGS],
+        /// First-level table of each binding's view, 0 = none yet.
+        binding_views: [u32; MAX_BINDINGS] = [0; MAX_BINDINGS],
+    }
 }
 
 /// Page `page` of `bytes`, as far as they reach.
@@ -45,23 +47,6 @@ fn part(bytes: &[u8], page: u32) -> &[u8] {
 }
 
 impl Machine {
-    /// Without memory.
-    pub const fn new() -> Self {
-        Machine {
-            frames: Frames::new(),
-            free_l2: 0,
-            free_l1: 0,
-            tables: 0,
-            tables_free: 0,
-            views: [0; DOMAINS],
-            common: [0; OBJECTS],
-            ssr_tables: [0; MAX_BINDINGS],
-            binding_views: [0; MAX_BINDINGS],
-            last_asid: 0,
-            rollovers: 0,
-        }
-    }
-
     fn split_frame(&mut self, bytes: u32) -> Result<u32, Pool> {
         let frame = self.frames.alloc().ok_or(Pool::Frames)?;
         self.frames.zero(frame, 0);

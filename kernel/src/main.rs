@@ -44,7 +44,7 @@ unsafe impl Sync for Cell {}
 
 /// The kernel's state. The entry code finds the bindings in it.
 #[unsafe(no_mangle)]
-static ARCH_KERNEL: Cell = Cell(UnsafeCell::new(Kernel::new()));
+static ARCH_KERNEL: Cell = Cell(UnsafeCell::new(Kernel::INITIAL));
 
 unsafe extern "C" {
     static __image_start: u8;

@@ -185,7 +185,7 @@ impl Kernel {
             self.domains[parent].children -= 1;
         }
         let generation = self.domains[domain].generation;
-        self.domains[domain] = Domain { generation, ..Domain::NONE };
+        self.domains[domain] = Domain { generation, ..Domain::INITIAL };
     }
 
     /// Starts what the boot image says: constructors first, then programs.

@@ -68,43 +68,45 @@ pub struct Lent {
     pub length: u32,
 }
 
-/// Saved registers of a context, and what the kernel knows of the activation that it is. 128 bytes; the
-/// first 17 words are pushed and popped by the entry code.
-#[derive(Clone, Copy)]
-#[repr(C, align(8))]
-pub struct Frame {
-    /// r0-r14 of user mode.
-    pub registers: [u32; 15],
-    /// Where to continue.
-    pub pc: u32,
-    /// Program status.
-    pub cpsr: u32,
-    /// ASID of its view.
-    pub contextidr: u32,
-    /// First-level table of its view.
-    pub ttbr0: u32,
-    /// Address of the domain that runs in this activation.
-    pub domain: u32,
-    /// Address of the binding it was called through, 0 for none.
-    pub binding: u32,
-    /// Ticks left.
-    pub budget: u32,
-    /// [`Kind`].
-    pub kind: Kind,
-    /// Range lent for reading.
-    pub lent_read: Lent,
-    /// Range lent for writing.
-    pub lent_write: Lent,
-    /// Failures of this request so far.
-    pub attempts: u32,
-    /// Program counter of the last one.
-    pub failed_at: u32,
-    /// The request's count of nested returns at entry: differs if this activation made nested calls.
-    pub mark: u32,
-    /// Status that the call returns after its flush.
-    pub status: u32,
-    /// Calls of other objects since the latest that counted as a tick.
-    pub calls: u32,
+abi::initial! {
+    /// Saved registers of a context, and what the kernel knows of the activation that it is. 128 bytes; the
+    /// first 17 words are pushed and popped by the entry code.
+    #[derive(Clone, Copy)]
+    #[repr(C, align(8))]
+    pub struct Frame {
+        /// r0-r14 of user mode.
+        pub registers: [u32; 15] = [0; 15],
+        /// Where to continue.
+        pub pc: u32 = 0,
+        /// Program status.
+        pub cpsr: u32 = USER_MODE,
+        /// ASID of its view.
+        pub contextidr: u32 = 0,
+        /// First-level table of its view.
+        pub ttbr0: u32 = 0,
+        /// Address of the domain that runs in this activation.
+        pub domain: u32 = 0,
+        /// Address of the binding it was called through, 0 for none.
+        pub binding: u32 = 0,
+        /// Ticks left.
+        pub budget: u32 = 0,
+        /// [`Kind`].
+        pub kind: Kind = Kind::Method,
+        /// Range lent for reading.
+        pub lent_read: Lent = Lent { address: 0, length: 0 },
+        /// Range lent for writing.
+        pub lent_write: Lent = Lent { address: 0, length: 0 },
+        /// Failures of this request so far.
+        pub attempts: u32 = 0,
+        /// Program counter of the last one.
+        pub failed_at: u32 = 0,
+        /// The request's count of nested returns at entry: differs if this activation made nested calls.
+        pub mark: u32 = 0,
+        /// Status that the call returns after its flush.
+        pub status: u32 = 0,
+        /// Calls of other objects since the latest that counted as a tick.
+        pub calls: u32 = 0,
+    }
 }
 
 /// Registers of a context that begins: the stack pointer at its top, all else 0.
@@ -113,27 +115,6 @@ pub const FRESH: [u32; 15] = {
     registers[13] = layout::STACK_TOP;
     registers
 };
-
-impl Frame {
-    const EMPTY: Frame = Frame {
-        registers: [0; 15],
-        pc: 0,
-        cpsr: USER_MODE,
-        domain: 0,
-        binding: 0,
-        contextidr: 0,
-        ttbr0: 0,
-        budget: 0,
-        kind: Kind::Method,
-        lent_read: Lent { address: 0, length: 0 },
-        lent_write: Lent { address: 0, length: 0 },
-        attempts: 0,
-        failed_at: 0,
-        mark: 0,
-        status: 0,
-        calls: 0,
-    };
-}
 
 /// Whether a thread can run, and if not, what it waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,62 +150,46 @@ pub enum Pending {
     Commit,
 }
 
-/// A thread.
-#[repr(C)]
-pub struct Thread {
-    /// Frame n is element `MAX_DEPTH - 1 - n`: the stack grows down.
-    frames: [Frame; MAX_DEPTH],
-    /// Activations above the own context.
-    pub depth: usize,
-    /// State.
-    pub state: State,
-    /// Kernel work of each context before it goes on. It stays while activations that it led to run above
-    /// the context, so that a failure of theirs leads to it again.
-    pending: [Pending; MAX_DEPTH],
-    /// Own priority.
-    pub base_priority: usize,
-    /// With what waiters lend it.
-    pub priority: usize,
-    /// Ticks left of its slice.
-    pub slice: u32,
-    /// Ticks of processor time used.
-    pub ticks: u32,
-    /// The object that it has next: it was first in the queue when the object became free.
-    pub grant: Option<usize>,
-    /// The thread whose request retains what it waits for, while it is parked.
-    pub behind: Option<usize>,
-    /// Ends when its request returns.
-    pub doomed: Option<u32>,
-    /// Sessions whose clients are to be notified when the request commits.
-    notes: [Option<BindingId>; MAX_NOTES],
-    /// Objects all of whose clients are to be notified then: `notes` was full.
-    pub notes_all: u64,
-    /// Next in the queue it stands in.
-    next: Option<u8>,
+abi::initial! {
+    /// A thread.
+    #[repr(C)]
+    pub struct Thread {
+        /// Frame n is element `MAX_DEPTH - 1 - n`: the stack grows down.
+        frames: [Frame; MAX_DEPTH] = [Frame::INITIAL; MAX_DEPTH],
+        /// Activations above the own context.
+        pub depth: usize = 0,
+        /// State.
+        pub state: State = State::Dead,
+        /// Kernel work of each context before it goes on. It stays while activations that it led to run above
+        /// the context, so that a failure of theirs leads to it again.
+        pending: [Pending; MAX_DEPTH] = [Pending::None; MAX_DEPTH],
+        /// Own priority.
+        pub base_priority: usize = 0,
+        /// With what waiters lend it.
+        pub priority: usize = 0,
+        /// Ticks left of its slice.
+        pub slice: u32 = SLICE,
+        /// Ticks of processor time used.
+        pub ticks: u32 = 0,
+        /// The object that it has next: it was first in the queue when the object became free.
+        pub grant: Option<usize> = None,
+        /// The thread whose request retains what it waits for, while it is parked.
+        pub behind: Option<usize> = None,
+        /// Ends when its request returns.
+        pub doomed: Option<u32> = None,
+        /// Sessions whose clients are to be notified when the request commits.
+        notes: [Option<BindingId>; MAX_NOTES] = [None; MAX_NOTES],
+        /// Objects all of whose clients are to be notified then: `notes` was full.
+        pub notes_all: u64 = 0,
+        /// Next in the queue it stands in.
+        next: Option<u8> = None,
+    }
 }
 
 impl Thread {
-    /// No thread.
-    pub const DEAD: Thread = Thread {
-        frames: [Frame::EMPTY; MAX_DEPTH],
-        depth: 0,
-        state: State::Dead,
-        pending: [Pending::None; MAX_DEPTH],
-        base_priority: 0,
-        priority: 0,
-        slice: SLICE,
-        ticks: 0,
-        grant: None,
-        behind: None,
-        doomed: None,
-        notes: [None; MAX_NOTES],
-        notes_all: 0,
-        next: None,
-    };
-
     /// Makes it a thread again, at depth 0 with empty registers, in no queue.
     pub fn reset(&mut self, priority: usize) {
-        *self = Thread { base_priority: priority, priority, state: State::Idle, ..Thread::DEAD };
+        *self = Thread { base_priority: priority, priority, state: State::Idle, ..Thread::INITIAL };
     }
 
     /// Frame `depth`.

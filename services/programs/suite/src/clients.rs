@@ -150,10 +150,10 @@ fn wild_buffers() -> Check {
         let result = call(KernelCall::Info, &[Topic::Memory as u32, 0, at, length]);
         equal!(result, (0, size_of::<MemoryInfo>() as u32), "result of Info with {length} bytes");
     }
-    for topic in [4, 5, 0xff, u32::MAX] {
+    for topic in [6, 7, 0xff, u32::MAX] {
         equal!(call(KernelCall::Info, &[topic, 0, at, 256]).0, none, "code of topic {topic}");
     }
-    for topic in [Topic::Object, Topic::Process, Topic::Memory, Topic::Failure] {
+    for topic in [Topic::Object, Topic::Process, Topic::Memory, Topic::Failure, Topic::Entry, Topic::Trace] {
         for index in [64, 128, 1 << 16, 1 << 31, u32::MAX] {
             equal!(call(KernelCall::Info, &[topic as u32, index, at, 256]).0, none, "code of {topic:?} {index}");
         }
