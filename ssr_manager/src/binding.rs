@@ -22,109 +22,72 @@ pub enum State {
     Ending,
 }
 
-/// One client's session with one server.
-///
-/// The kernel's fast path reads the public fields at their offsets (`core::mem::offset_of!`); their order,
-/// the size and the alignment of 128 bytes are part of its contract. While `fast_generation` is not 0 and `epoch`
-/// is the server's, it may run a call without this library: it copies `used` bytes from `ssr` to `preimage`, enters the server and at
-/// the return checks the header and stores the new `used`. If anything else happens in between, the
-/// kernel calls [`crate::Manager::adopt`] first.
-#[repr(C, align(128))]
-#[derive(Clone, Copy, Debug)]
-pub struct Binding {
-    /// The handle's generation while the fast path may be taken, else 0.
-    pub fast_generation: u32,
-    /// Address of the client's structure in the kernel, as given to `bind`.
-    pub owner: u32,
-    /// Address of the server's structure in the kernel, as given to `bind`.
-    pub object: u32,
-    /// Bytes of the SSR in use, rounded up to a multiple of 32; 0 without an SSR.
-    pub used: u32,
-    /// Physical address of the SSR's first page; 0 without an SSR.
-    pub ssr: u32,
-    /// Physical address of the server's pre-image page; 0 unless the SSR is one page.
-    pub preimage: u32,
-    /// CONTEXTIDR of the view; 0 while it has none. Set by the kernel with `set_view`.
-    pub contextidr: u32,
-    /// TTBR0 of the view. Set by the kernel with `set_view`.
-    pub ttbr0: u32,
-    /// Session number: the index of this binding.
-    pub session: u32,
-    /// The server's epoch at the last `open` or `reload` hook of this session. If it is another one now, the `reload`
-    /// hook is due and the fast path may not be taken.
-    pub epoch: u32,
-    /// What the client wants to be notified by; see [`crate::Manager::set_events`].
-    pub(crate) events: u32,
-    pub(crate) generation: u32,
-    pub(crate) client: u32,
-    /// The pre-image page of a nested small SSR, as of the first use in the request.
-    pub(crate) first: Page,
-    /// `used` at the first use in the request; `None` while no pre-image of it is kept.
-    pub(crate) first_used: Option<u32>,
-    /// Checksums of the pages of a large SSR.
-    pub(crate) sums: Page,
-    /// Checksum of a small SSR, over `used` bytes.
-    pub(crate) sum: u64,
-    pub(crate) failures: u32,
-    pub(crate) server: Option<ServerId>,
-    /// Next session of the same server, in order of indices; in a free slot the next free slot.
-    pub(crate) next: Option<BindingId>,
-    /// Next binding that `holder` retains.
-    pub(crate) next_retained: Option<BindingId>,
-    /// The request that retains this binding.
-    pub(crate) holder: Option<RequestId>,
-    /// Pre-images of pages of a large SSR.
-    pub(crate) undo: Option<UndoId>,
-    /// Pages mapped.
-    pub(crate) pages: u16,
-    /// Pages of a large SSR, from the first, that are read-only at rest.
-    pub(crate) bound: u16,
-    pub(crate) state: State,
-    pub(crate) nested: bool,
-    pub(crate) flush: bool,
-    /// The server has checksums.
-    pub(crate) integrity: bool,
+abi::initial! {
+    /// One client's session with one server.
+    ///
+    /// The kernel's fast path reads the public fields at their offsets (`core::mem::offset_of!`); their order,
+    /// the size and the alignment of 128 bytes are part of its contract. While `fast_generation` is not 0 and `epoch`
+    /// is the server's, it may run a call without this library: it copies `used` bytes from `ssr` to `preimage`,
+    /// enters the server and at the return checks the header and stores the new `used`. If anything else happens in
+    /// between, the kernel calls [`crate::Manager::adopt`] first.
+    #[repr(C, align(128))]
+    #[derive(Clone, Copy, Debug)]
+    pub struct Binding {
+        /// The handle's generation while the fast path may be taken, else 0.
+        pub fast_generation: u32 = 0,
+        /// Address of the client's structure in the kernel, as given to `bind`.
+        pub owner: u32 = 0,
+        /// Address of the server's structure in the kernel, as given to `bind`.
+        pub object: u32 = 0,
+        /// Bytes of the SSR in use, rounded up to a multiple of 32; 0 without an SSR.
+        pub used: u32 = 0,
+        /// Physical address of the SSR's first page; 0 without an SSR.
+        pub ssr: u32 = 0,
+        /// Physical address of the server's pre-image page; 0 unless the SSR is one page.
+        pub preimage: u32 = 0,
+        /// CONTEXTIDR of the view; 0 while it has none. Set by the kernel with `set_view`.
+        pub contextidr: u32 = 0,
+        /// TTBR0 of the view. Set by the kernel with `set_view`.
+        pub ttbr0: u32 = 0,
+        /// Session number: the index of this binding.
+        pub session: u32 = 0,
+        /// The server's epoch at the last `open` or `reload` hook of this session. If it is another one now, the
+        /// `reload` hook is due and the fast path may not be taken.
+        pub epoch: u32 = 0,
+        /// What the client wants to be notified by; see [`crate::Manager::set_events`].
+        pub(crate) events: u32 = 0,
+        pub(crate) generation: u32 = 0,
+        pub(crate) client: u32 = 0,
+        /// The pre-image page of a nested small SSR, as of the first use in the request.
+        pub(crate) first: Page = Page::NONE,
+        /// `used` at the first use in the request; `None` while no pre-image of it is kept.
+        pub(crate) first_used: Option<u32> = None,
+        /// Checksums of the pages of a large SSR.
+        pub(crate) sums: Page = Page::NONE,
+        /// Checksum of a small SSR, over `used` bytes.
+        pub(crate) sum: u64 = 0,
+        pub(crate) server: Option<ServerId> = None,
+        /// Next binding that `holder` retains.
+        pub(crate) next_retained: Option<BindingId> = None,
+        /// The request that retains this binding.
+        pub(crate) holder: Option<RequestId> = None,
+        /// Pre-images of pages of a large SSR.
+        pub(crate) undo: Option<UndoId> = None,
+        /// Pages mapped.
+        pub(crate) pages: u16 = 0,
+        /// Pages of a large SSR, from the first, that are read-only at rest.
+        pub(crate) bound: u16 = 0,
+        pub(crate) state: State = State::Free,
+        pub(crate) nested: bool = false,
+        pub(crate) flush: bool = false,
+        /// The server has checksums.
+        pub(crate) integrity: bool = false,
+    }
 }
 
-const _: () = assert!(size_of::<Binding>() == 128);
-const _: () =
-    assert!(offset_of!(Binding, used) == 12 && offset_of!(Binding, session) == 32 && offset_of!(Binding, epoch) == 36);
+const _: () = assert!(size_of::<Binding>() == 128 && offset_of!(Binding, used) == 12);
 
 impl Binding {
-    pub(crate) const fn new() -> Self {
-        Binding {
-            fast_generation: 0,
-            owner: 0,
-            object: 0,
-            used: 0,
-            ssr: 0,
-            preimage: 0,
-            contextidr: 0,
-            ttbr0: 0,
-            session: 0,
-            epoch: 0,
-            events: 0,
-            generation: 0,
-            client: 0,
-            first: Page::NONE,
-            first_used: None,
-            sums: Page::NONE,
-            sum: 0,
-            failures: 0,
-            server: None,
-            next: None,
-            next_retained: None,
-            holder: None,
-            undo: None,
-            pages: 0,
-            bound: 0,
-            state: State::Free,
-            nested: false,
-            flush: false,
-            integrity: false,
-        }
-    }
-
     /// Where it is in its life.
     pub fn state(&self) -> State {
         self.state

@@ -1,10 +1,10 @@
 //! Activations: what happens to a region between the start of a call and its end.
 
-use abi::info::Pool;
 use abi::ssr::{HEADER, MAGIC};
 
+use crate::server::Server;
 use crate::undo::Fate;
-use crate::{Access, BindingId, Manager, PAGE_SIZE, Page, Platform, Region, RegionKind, RequestId, ServerId, State};
+use crate::{Access, BindingId, Manager, PAGE_SIZE, Page, Platform, Region, RequestId, ServerId, State};
 
 /// What to run in an activation that has begun.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,28 +22,6 @@ pub enum BeginError {
     Busy,
     /// The session's state is lost or the session has ended.
     Lost,
-}
-
-/// What a write fault was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// The pre-image is kept and the page writable: run on.
-    Opened,
-    /// The page is writable already (a stale TLB entry): run on.
-    Spurious,
-    /// No page that this activation may write: a failure.
-    NotOurs,
-    /// The page does not have its checksum: a failure. An SSR is lost now; for a common region the kernel decides.
-    Damaged,
-}
-
-/// How an activation ended well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finished {
-    /// Its changes are final.
-    Committed,
-    /// Its changes can be undone until the request is released.
-    Retained,
 }
 
 /// The header of the SSR is not what it must be after a call: magic, length or session number.
@@ -74,8 +52,7 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         if self.servers[server.index()].active || (holder.is_some() && holder != request) {
             return Err(BeginError::Busy);
         }
-        if small && !self.intact(Region::Ssr(b), 0, os) {
-            self.lose(b);
+        if small && !self.verify(Region::Ssr(b), 0, os) {
             return Err(BeginError::Lost);
         }
         let binding = &mut self.bindings[b.index()];
@@ -98,7 +75,7 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     /// [`BeginError::Busy`] as for [`Manager::begin`].
     pub fn begin_object(&mut self, server: ServerId, request: Option<RequestId>) -> Result<(), BeginError> {
         let server = &mut self.servers[server.index()];
-        if server.active || (server.holder().is_some() && server.holder() != request) {
+        if server.active || (server.holder.is_some() && server.holder != request) {
             return Err(BeginError::Busy);
         }
         server.start(None, request, false);
@@ -113,79 +90,37 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         }
     }
 
-    /// A write to a read-only page of the active server's SSR or common region.
-    ///
-    /// # Errors
-    /// [`Pool::Undo`]: the server's reserve is used up; a failure of the activation.
-    pub fn write_fault(
-        &mut self,
-        server: ServerId,
-        kind: RegionKind,
-        page: usize,
-        os: &mut impl Platform,
-    ) -> Result<Fault, Pool> {
-        let state = &self.servers[server.index()];
-        let (region, pages, bound) = match (kind, state.open) {
-            (RegionKind::Common, _) if state.active => {
-                (Region::Common(server), state.config.common_pages, state.config.common_pages)
-            }
-            (RegionKind::Ssr, Some(b)) if state.config.ssr_pages > 1 => {
-                (Region::Ssr(b), self.bindings[b.index()].pages, self.bindings[b.index()].bound)
-            }
-            _ => return Ok(Fault::NotOurs),
-        };
-        if page >= pages.into() {
-            return Ok(Fault::NotOurs);
-        }
-        if page >= bound.into() || self.is_open(region, page) {
-            return Ok(Fault::Spurious);
-        }
-        if !self.intact(region, page, os) {
-            if let Region::Ssr(b) = region {
-                self.lose(b);
-            }
-            return Ok(Fault::Damaged);
-        }
-        self.open_page(server, region, page, os)?;
-        Ok(Fault::Opened)
-    }
-
-    /// Ends an activation that returned: checks the header, closes the SSR, and commits or retains its changes.
+    /// Ends an activation that returned: checks the header, closes the SSR, and commits its changes or, if the request
+    /// may still undo them, retains them.
     ///
     /// # Errors
     /// [`Damaged`]; the activation is still open.
-    pub fn finish(&mut self, server: ServerId, os: &mut impl Platform) -> Result<Finished, Damaged> {
-        let (open, request) = (self.servers[server.index()].open, self.servers[server.index()].request);
-        let mut finished = Finished::Committed;
+    pub fn finish(&mut self, server: ServerId, os: &mut impl Platform) -> Result<(), Damaged> {
+        let Server { open, request, .. } = self.servers[server.index()];
         if let Some(b) = open {
             let binding = &mut self.bindings[b.index()];
             if binding.pages > 0 {
-                let header = [0, 1, 2].map(|index| os.word(Page(binding.ssr), index));
+                let [magic, used, session] = [0, 1, 2].map(|index| os.word(Page(binding.ssr), index));
                 let size = u32::from(binding.pages) * PAGE_SIZE as u32;
-                if header[0] != MAGIC || !(HEADER..=size).contains(&header[1]) || header[2] != binding.session {
+                if magic != MAGIC || !(HEADER..=size).contains(&used) || session != binding.session {
                     return Err(Damaged);
                 }
-                binding.used = header[1].next_multiple_of(32);
+                binding.used = used.next_multiple_of(32);
             }
-            if let Some(request) = request.filter(|_| binding.nested) {
-                finished = Finished::Retained;
-                self.retain(b, request);
+            let retained_by = request.filter(|_| binding.nested);
+            if binding.pages == 1 {
+                self.seal(Region::Ssr(b), 0, os);
             }
-            let fate = if finished == Finished::Retained { Fate::Retain } else { Fate::Commit };
-            match self.bindings[b.index()].pages {
-                0 => {}
-                1 => self.seal(Region::Ssr(b), 0, os),
-                _ => {
-                    self.close_pages(server, Region::Ssr(b), fate, os);
-                    self.settle_bound(b, os);
-                }
+            self.close_pages(server, Region::Ssr(b), Fate::of(retained_by), os);
+            self.settle_bound(b, os);
+            if let Some(request) = retained_by {
+                self.retain(b, server, request);
             }
         }
-        let retained = self.servers[server.index()].holder().is_some();
-        let fate = if retained { Fate::Retain } else { Fate::Commit };
+        let fate = Fate::of(self.servers[server.index()].holder);
         self.close_pages(server, Region::Common(server), fate, os);
         self.close(server, os);
-        Ok(finished)
+        Ok(())
     }
 
     /// Ends an activation that failed: restores what held at its start, and closes the SSR.
@@ -210,7 +145,6 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     fn close(&mut self, server: ServerId, os: &mut impl Platform) {
         let state = &mut self.servers[server.index()];
         state.active = false;
-        state.request = None;
         if let Some(b) = state.open.take() {
             self.settle(b, os);
         }

@@ -23,20 +23,15 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         if state.active || !state.config.integrity {
             return None;
         }
-        let (region, page) = match after.map(|last| (last.region, last.page + 1)) {
-            None if common > 0 => (Region::Common(server), 0),
-            Some((Region::Common(_), page)) if page < common => (Region::Common(server), page),
-            Some((Region::Ssr(b), page)) if page < self.sealed_pages(server, b) => (Region::Ssr(b), page),
-            last => {
-                let last = last.and_then(|(region, _)| if let Region::Ssr(b) = region { Some(b) } else { None });
-                let b = self.next_session(server, last)?;
-                (Region::Ssr(b), 0)
-            }
+        let (mut region, mut page) = after.map_or((Region::Common(server), 0), |last| (last.region, last.page + 1));
+        let (pages, session) = match region {
+            Region::Common(_) => (common, None),
+            Region::Ssr(b) => (self.sealed_pages(server, b), Some(b)),
         };
-        let intact = self.intact(region, page, os);
-        if let (Region::Ssr(b), false) = (region, intact) {
-            self.lose(b);
+        if page >= pages {
+            (region, page) = (Region::Ssr(self.next_session(server, session)?), 0);
         }
+        let intact = self.verify(region, page, os);
         Some(Verified { region, page, intact })
     }
 
@@ -89,10 +84,14 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         }
     }
 
-    /// Whether a closed page has its checksum; true where the server has none.
+    /// Whether a closed page has its checksum; true where the server has none. An SSR that is damaged is lost.
     #[inline]
-    pub(crate) fn intact(&self, region: Region, page: usize, os: &impl Platform) -> bool {
-        !self.has_sums(region) || self.has_sum(region, page, os)
+    pub(crate) fn verify(&mut self, region: Region, page: usize, os: &impl Platform) -> bool {
+        let intact = !self.has_sums(region) || self.has_sum(region, page, os);
+        if let (Region::Ssr(b), false) = (region, intact) {
+            self.lose(b);
+        }
+        intact
     }
 
     fn has_sum(&self, region: Region, page: usize, os: &impl Platform) -> bool {

@@ -26,7 +26,7 @@
 //! 6. A handle of an ended session is never taken for that of a later session in the same slot.
 //! 7. Absent: no operation reads or writes a region's state on its own account but for the header's
 //!    four words, and none depends on what a server wrote there.
-#![no_std]
+#![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
 mod binding;
@@ -36,19 +36,23 @@ mod manager;
 mod memory;
 mod request;
 mod server;
+mod set;
+#[cfg(test)]
+mod tests;
 mod undo;
 
 pub use binding::{Binding, State};
-pub use call::{Begin, BeginError, Damaged, Fault, Finished};
+pub use call::{Begin, BeginError, Damaged};
 pub use integrity::Verified;
-pub use manager::{Manager, Revoked};
+pub use manager::{MAX_BINDINGS, Manager};
 pub use memory::{Access, PAGE_SIZE, Page, Platform, Region, RegionKind};
 pub use server::{MAX_COMMON_PAGES, ServerConfig};
+pub use undo::Fault;
 
 use core::num::NonZeroU16;
 
-macro_rules! id {
-    ($(#[doc = $doc:literal])* $name:ident) => {
+macro_rules! ids {
+    ($($(#[doc = $doc:literal])* $name:ident,)*) => {$(
         $(#[doc = $doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         #[repr(transparent)]
@@ -65,23 +69,17 @@ macro_rules! id {
                 self.0.get() as usize - 1
             }
         }
-    };
+    )*};
 }
 // An id is stored as index + 1, so that `None` is 0 and a new manager is zero throughout: a static one
 // takes no room in the kernel image.
-id! {
+ids! {
     /// A binding: index of its slot, the same as the session number and as the handle's index.
-    BindingId
-}
-id! {
+    BindingId,
     /// A server: index of the protected object.
-    ServerId
-}
-id! {
+    ServerId,
     /// A request in progress: index of the thread at its outer end.
-    RequestId
-}
-id! {
+    RequestId,
     /// An entry of the undo log.
-    UndoId
+    UndoId,
 }

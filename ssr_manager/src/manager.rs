@@ -6,53 +6,48 @@ use abi::{Error, Handle};
 
 use crate::request::Request;
 use crate::server::{SUMS, Server};
+use crate::set::Set;
 use crate::undo::{Fate, Undo};
 use crate::{
     Access, Binding, BindingId, MAX_COMMON_PAGES, Page, Platform, Region, ServerConfig, ServerId, State, UndoId,
 };
 
-/// What [`Manager::revoke`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Revoked {
-    /// The binding has ended.
-    Ended,
-    /// It takes no more calls and ends with the activation or the request that it is part of.
-    Deferred,
-}
+/// The most bindings that a manager can have.
+pub const MAX_BINDINGS: usize = 8192;
 
-/// All Server State Regions of the system: `S` servers, `B` bindings, `U` pages with pre-images at once, and
-/// `R` requests in progress (one a thread).
+/// All Server State Regions of the system: `S` servers, `B` bindings, `U` pages with pre-images at once, `R` clients
+/// and as many requests in progress (one a client: that of its thread).
 ///
 /// The array of bindings comes first and a new manager is zero throughout, so that assembly reaches a binding from
 /// the address of a static manager. Ids out of range are errors of the kernel and panic.
+///
+/// A client is known by a number: its index below `R` in the low byte, and above it how often that index was used.
 #[repr(C)]
 pub struct Manager<const S: usize, const B: usize, const U: usize, const R: usize> {
     pub(crate) bindings: [Binding; B],
     pub(crate) servers: [Server; S],
     pub(crate) undo: [Undo; U],
     pub(crate) requests: [Request; R],
-    /// Ended bindings; slots from `fresh` on have never been used.
-    free: Option<BindingId>,
+    /// Bindings of the clients with each index.
+    held: [Set; R],
+    /// Slots of ended bindings; those from `fresh` on have never been used.
+    free: Set,
     fresh: u16,
-    live: u16,
-    /// Undo entries in the reserves of servers.
-    undo_taken: usize,
 }
 
 impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, B, U, R> {
     /// A manager without servers.
     #[allow(clippy::new_without_default, reason = "it belongs in a static, and is too large for a stack")]
     pub const fn new() -> Self {
-        const { assert!(B < u16::MAX as usize && U < u16::MAX as usize && S < u16::MAX as usize && R < u16::MAX as usize) };
+        const { assert!(B <= MAX_BINDINGS && U < u16::MAX as usize && S < u16::MAX as usize && R <= 256) };
         Manager {
-            bindings: [const { Binding::new() }; B],
-            servers: [const { Server::new() }; S],
-            undo: [const { Undo::new(Page::NONE, None) }; U],
-            requests: [const { Request::new() }; R],
-            free: None,
+            bindings: [Binding::INITIAL; B],
+            servers: [Server::INITIAL; S],
+            undo: [Undo::INITIAL; U],
+            requests: [Request::INITIAL; R],
+            held: [Set::INITIAL; R],
+            free: Set::INITIAL,
             fresh: 0,
-            live: 0,
-            undo_taken: 0,
         }
     }
 
@@ -60,48 +55,30 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     /// has its initial content and is mapped read-only by now.
     ///
     /// # Errors
-    /// The pool that is used up; the server is then not registered.
+    /// The pool that is used up. The system is then without this server: no session can be made with it, another
+    /// registration is not possible, and the frames that it got remain its own.
     pub fn register(&mut self, server: ServerId, config: &ServerConfig, os: &mut impl Platform) -> Result<(), Pool> {
-        if self.undo_taken + usize::from(config.undo_pages) > U {
+        let reserved: usize = self.servers.iter().map(|server| usize::from(server.config.undo_pages)).sum();
+        if reserved + usize::from(config.undo_pages) > U {
             return Err(Pool::Undo);
         }
         if usize::from(config.common_pages) > MAX_COMMON_PAGES {
             return Err(Pool::Frames);
         }
-        self.servers[server.index()] = Server { config: *config, ..Server::new() };
-        let result = self.furnish_server(server, os);
-        if result.is_err() {
-            let Server { preimage, sums, mut reserve, .. } = self.servers[server.index()];
-            while let Some(id) = reserve {
-                self.give_frame(server, self.undo[id.index()].frame, os);
-                reserve = self.undo[id.index()].next;
-            }
-            for page in sums.into_iter().chain([preimage]) {
-                self.give_frame(server, page, os);
-            }
-            self.servers[server.index()] = Server::new();
-        } else {
-            self.undo_taken += usize::from(config.undo_pages);
-        }
-        result
-    }
-
-    fn furnish_server(&mut self, server: ServerId, os: &mut impl Platform) -> Result<(), Pool> {
-        let config = self.servers[server.index()].config;
         if config.ssr_pages == 1 {
             self.servers[server.index()].preimage = self.take_frame(server, os)?;
         }
         for index in 0..config.undo_pages {
             let frame = self.take_frame(server, os)?;
-            self.put_reserve(server, UndoId::new(self.undo_taken as u16 + index), frame);
+            self.put_reserve(server, UndoId::new(reserved as u16 + index), frame);
         }
-        if config.integrity {
-            for index in 0..usize::from(config.common_pages).div_ceil(SUMS) {
-                self.servers[server.index()].sums[index] = self.take_frame(server, os)?;
-            }
-            for page in 0..config.common_pages.into() {
-                self.seal(Region::Common(server), page, os);
-            }
+        let sums = if config.integrity { usize::from(config.common_pages).div_ceil(SUMS) } else { 0 };
+        for index in 0..sums {
+            self.servers[server.index()].sums[index] = self.take_frame(server, os)?;
+        }
+        self.servers[server.index()].config = *config;
+        for page in 0..config.common_pages.into() {
+            self.seal(Region::Common(server), page, os);
         }
         Ok(())
     }
@@ -135,39 +112,43 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         os: &mut impl Platform,
     ) -> Result<BindingId, Pool> {
         let state = &self.servers[server.index()];
-        if state.sessions >= state.config.max_bindings {
+        if state.sessions.len() >= state.config.max_bindings.into() {
             return Err(Pool::ServerBindings);
         }
-        let b = match self.free {
-            Some(b) => b,
-            None if usize::from(self.fresh) < B => BindingId::new(self.fresh),
-            None => return Err(Pool::Bindings),
-        };
-        let binding = &mut self.bindings[b.index()];
-        match self.free {
-            Some(_) => self.free = binding.next,
-            None => self.fresh += 1,
+        if self.free.len() == 0 && usize::from(self.fresh) < B {
+            self.free.put(BindingId::new(self.fresh), true);
+            self.fresh += 1;
         }
-        *binding = Binding {
+        let b = self.free.next(None).ok_or(Pool::Bindings)?;
+        self.bindings[b.index()] = Binding {
             owner,
             object,
             client,
             nested,
             preimage: state.preimage.0,
             session: b.index() as u32,
-            generation: binding.generation.max(1),
+            generation: self.bindings[b.index()].generation.max(1),
             server: Some(server),
             state: State::Opening,
             integrity: state.config.integrity,
-            ..Binding::new()
+            ..Binding::INITIAL
         };
-        self.live += 1;
-        self.enlist(server, b);
+        self.enlist(server, b, true);
         let result = self.furnish_binding(server, b, os).map(|()| b);
         if result.is_err() {
-            self.end(b, os);
+            self.end(server, b, os);
         }
         result
+    }
+
+    /// Enters a binding in the sets that it belongs to, or takes it out of them.
+    fn enlist(&mut self, server: ServerId, b: BindingId, live: bool) {
+        let Binding { client, nested, .. } = self.bindings[b.index()];
+        let state = &mut self.servers[server.index()];
+        state.sessions.put(b, live);
+        state.direct = if live { state.direct + u16::from(!nested) } else { state.direct - u16::from(!nested) };
+        self.held[client as usize & 0xff].put(b, live);
+        self.free.put(b, !live);
     }
 
     fn furnish_binding(&mut self, server: ServerId, b: BindingId, os: &mut impl Platform) -> Result<(), Pool> {
@@ -225,18 +206,11 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     /// [`Error::BadHandle`]: never a handle of this client; [`Error::StaleHandle`]: its session has ended.
     pub fn find(&self, handle: Handle, client: u32) -> Result<BindingId, Error> {
         let binding = self.bindings.get(handle.index as usize).ok_or(Error::BadHandle)?;
-        let usable = matches!(binding.state, State::Active | State::Lost);
-        if usable && binding.generation == handle.generation && binding.client == client {
-            return Ok(BindingId::new(handle.index as u16));
-        }
-        if handle.generation == 0 || handle.generation > binding.generation {
-            return Err(Error::BadHandle);
-        }
-        if handle.generation < binding.generation {
-            return Err(Error::StaleHandle);
-        }
+        let known = binding.generation == handle.generation && binding.client == client;
         match binding.state {
-            State::Closing | State::Ending if binding.client == client => Err(Error::StaleHandle),
+            State::Active | State::Lost if known => Ok(BindingId::new(handle.index as u16)),
+            State::Closing | State::Ending if known => Err(Error::StaleHandle),
+            _ if (1..binding.generation).contains(&handle.generation) => Err(Error::StaleHandle),
             _ => Err(Error::BadHandle),
         }
     }
@@ -265,16 +239,6 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         }
     }
 
-    /// The session with an SSR open in this server.
-    pub fn open_session(&self, server: ServerId) -> Option<BindingId> {
-        self.servers[server.index()].open
-    }
-
-    /// Whether an activation runs in this server, of a session or of none.
-    pub fn is_active(&self, server: ServerId) -> bool {
-        self.servers[server.index()].active
-    }
-
     /// The client has left: no more calls, the `close` hook comes next, then [`Manager::revoke`].
     pub fn closing(&mut self, b: BindingId) {
         if self.bindings[b.index()].in_session() {
@@ -292,50 +256,37 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         }
     }
 
-    /// Charges a failure to the binding; the number of failures so far.
-    pub fn blame(&mut self, b: BindingId) -> u32 {
-        let binding = &mut self.bindings[b.index()];
-        binding.failures = binding.failures.saturating_add(1);
-        binding.failures
-    }
-
     /// Ends a session: its frames are free, its handle is stale. While it is open, or retained by a request (whose
     /// undo may still need it), this is deferred to the end of that.
-    pub fn revoke(&mut self, b: BindingId, os: &mut impl Platform) -> Revoked {
+    pub fn revoke(&mut self, b: BindingId, os: &mut impl Platform) {
         if self.bindings[b.index()].state != State::Free {
             self.bindings[b.index()].state = State::Ending;
             self.refresh(b);
             self.settle(b, os);
         }
-        if self.bindings[b.index()].state == State::Free { Revoked::Ended } else { Revoked::Deferred }
     }
 
     /// Ends a revoked binding that is part of nothing any more.
     #[inline]
     pub(crate) fn settle(&mut self, b: BindingId, os: &mut impl Platform) {
-        let binding = &self.bindings[b.index()];
-        if binding.state != State::Ending || binding.holder.is_some() {
-            return;
-        }
-        if binding.server.is_none_or(|server| self.servers[server.index()].open != Some(b)) {
-            self.end(b, os);
+        let Binding { state, holder, server, .. } = self.bindings[b.index()];
+        if let (State::Ending, None, Some(server)) = (state, holder, server)
+            && self.servers[server.index()].open != Some(b)
+        {
+            self.end(server, b, os);
         }
     }
 
-    fn end(&mut self, b: BindingId, os: &mut impl Platform) {
-        let Binding { server, pages, first, sums, generation, .. } = self.bindings[b.index()];
-        let Some(server) = server else { return };
-        self.delist(server, b);
+    fn end(&mut self, server: ServerId, b: BindingId, os: &mut impl Platform) {
+        let Binding { pages, first, sums, generation, .. } = self.bindings[b.index()];
+        self.enlist(server, b, false);
         for index in 0..pages.into() {
             let page = os.unmap(b, index);
             self.give_frame(server, page, os);
         }
         self.give_frame(server, first, os);
         self.give_frame(server, sums, os);
-        let generation = generation.checked_add(1).unwrap_or(1);
-        self.bindings[b.index()] = Binding { generation, next: self.free, ..Binding::new() };
-        self.free = Some(b);
-        self.live -= 1;
+        self.bindings[b.index()] = Binding { generation: generation.checked_add(1).unwrap_or(1), ..Binding::INITIAL };
         os.ended(b);
     }
 
@@ -351,19 +302,15 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         self.servers[server.index()].epoch
     }
 
-    pub(crate) fn epoch_of(&self, b: BindingId) -> u32 {
-        self.bindings[b.index()].server.map_or(0, |server| self.epoch(server))
-    }
-
     /// Whether the `reload` hook of this session is due.
     pub fn needs_reload(&self, b: BindingId) -> bool {
         let binding = &self.bindings[b.index()];
-        binding.in_session() && binding.epoch != self.epoch_of(b)
+        binding.in_session() && binding.server.is_some_and(|server| binding.epoch != self.epoch(server))
     }
 
     /// The `reload` hook has finished for this session.
     pub fn reloaded(&mut self, b: BindingId) {
-        self.bindings[b.index()].epoch = self.epoch_of(b);
+        self.bindings[b.index()].epoch = self.bindings[b.index()].server.map_or(0, |server| self.epoch(server));
     }
 
     /// The events that are set for the client when the server notifies this session; 0 until they are set.
@@ -389,51 +336,32 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     /// The next session of a server that hooks concern, in order of indices; `after` is the one given before, which may
     /// have ended since. Sessions that come meanwhile may or may not be met.
     pub fn next_session(&self, server: ServerId, after: Option<BindingId>) -> Option<BindingId> {
-        let before = after.and_then(|last| match self.bindings[last.index()].server {
-            Some(of) if of == server => after,
-            _ => self.before(server, last),
-        });
-        let mut cursor = match before {
-            Some(b) => self.bindings[b.index()].next,
-            None => self.servers[server.index()].first_session,
-        };
-        while let Some(b) = cursor
-            && !self.bindings[b.index()].in_session()
-        {
-            cursor = self.bindings[b.index()].next;
-        }
-        cursor
+        self.servers[server.index()].sessions.after(after).find(|b| self.bindings[b.index()].in_session())
     }
 
-    /// The next binding that a client holds, in whatever state but [`State::Ending`]; `after` is the one given before, which may
-    /// have ended since. Walks the whole pool.
+    /// The next binding that a client holds, in whatever state but [`State::Ending`], in order of indices; `after` is
+    /// the one given before, which may have ended since.
     pub fn sessions_of(&self, client: u32, after: Option<BindingId>) -> Option<BindingId> {
-        let start = after.map_or(0, |b| b.index() as u16 + 1);
-        (start..self.fresh).map(BindingId::new).find(|b| {
-            let binding = &self.bindings[b.index()];
-            binding.client == client && !matches!(binding.state, State::Free | State::Ending)
-        })
+        self.held_by(client, after).find(|b| self.bindings[b.index()].state != State::Ending)
     }
 
-    /// Bindings that a client holds, those that are ending included. Walks the whole pool.
+    /// Bindings that a client holds, those that are ending included. Takes time in proportion to their number.
     pub fn bindings_of(&self, client: u32) -> usize {
-        let held = |binding: &&Binding| binding.client == client && binding.state != State::Free;
-        self.bindings[..self.fresh.into()].iter().filter(held).count()
+        self.held_by(client, None).count()
+    }
+
+    fn held_by(&self, client: u32, after: Option<BindingId>) -> impl Iterator<Item = BindingId> {
+        self.held[client as usize & 0xff].after(after).filter(move |b| self.bindings[b.index()].client == client)
     }
 
     /// Bindings of a server, those that are opening, lost or ending included.
     pub fn sessions(&self, server: ServerId) -> usize {
-        self.servers[server.index()].sessions.into()
+        self.servers[server.index()].sessions.len()
     }
 
     /// Bindings that can still be made.
     pub fn bindings_free(&self) -> usize {
-        B - usize::from(self.live)
-    }
-
-    /// Frames of a server's reserve that hold no pre-image.
-    pub fn undo_free(&self, server: ServerId) -> usize {
-        self.servers[server.index()].reserve_free.into()
+        B - usize::from(self.fresh) + self.free.len()
     }
 
     /// Frames that a server and its sessions hold: SSRs, pre-images, checksums.
@@ -448,7 +376,7 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         binding.fast_generation = 0;
         let ready = binding.state == State::Active && binding.contextidr != 0;
         let plain = !binding.nested && binding.pages <= 1 && !binding.integrity;
-        if ready && plain && binding.server.is_some_and(|server| self.servers[server.index()].holder().is_none()) {
+        if ready && plain && binding.server.is_some_and(|server| self.servers[server.index()].holder.is_none()) {
             binding.fast_generation = binding.generation;
         }
     }
@@ -457,57 +385,10 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     /// Takes time in proportion to the sessions, unless all clients are objects.
     pub(crate) fn refresh_serial(&mut self, server: ServerId) {
         let state = &self.servers[server.index()];
-        let mut cursor = state.first_session.filter(|_| state.config.serial && state.direct > 0);
-        while let Some(b) = cursor {
+        let mut next = state.sessions.next(None).filter(|_| state.config.serial && state.direct > 0);
+        while let Some(b) = next {
             self.refresh(b);
-            cursor = self.bindings[b.index()].next;
+            next = self.servers[server.index()].sessions.next(next);
         }
-    }
-
-    /// The last session of a server before this index.
-    fn before(&self, server: ServerId, b: BindingId) -> Option<BindingId> {
-        let server = &self.servers[server.index()];
-        if server.last_session < Some(b) {
-            return server.last_session;
-        }
-        let (mut found, mut cursor) = (None, server.first_session);
-        while cursor < Some(b)
-            && let Some(next) = cursor
-        {
-            found = cursor;
-            cursor = self.bindings[next.index()].next;
-        }
-        found
-    }
-
-    fn link(&mut self, server: ServerId, before: Option<BindingId>) -> &mut Option<BindingId> {
-        match before {
-            Some(b) => &mut self.bindings[b.index()].next,
-            None => &mut self.servers[server.index()].first_session,
-        }
-    }
-
-    fn enlist(&mut self, server: ServerId, b: BindingId) {
-        let before = self.before(server, b);
-        let next = self.link(server, before).replace(b);
-        self.bindings[b.index()].next = next;
-        let state = &mut self.servers[server.index()];
-        if next.is_none() {
-            state.last_session = Some(b);
-        }
-        state.sessions += 1;
-        state.direct += u16::from(!self.bindings[b.index()].nested);
-    }
-
-    fn delist(&mut self, server: ServerId, b: BindingId) {
-        let before = self.before(server, b);
-        let Binding { next, nested, .. } = self.bindings[b.index()];
-        *self.link(server, before) = next;
-        let state = &mut self.servers[server.index()];
-        if next.is_none() {
-            state.last_session = before;
-        }
-        state.sessions -= 1;
-        state.direct -= u16::from(!nested);
     }
 }

@@ -1,6 +1,5 @@
 //! What the kernel offers: page frames, access to their bytes, and page tables.
 
-use abi::image::Fletcher;
 use abi::info::Pool;
 
 use crate::{BindingId, ServerId};
@@ -68,14 +67,8 @@ pub trait Platform {
     /// Writes the 32-bit word at `index` (0 to 1023) of a frame.
     fn set_word(&mut self, page: Page, index: usize, value: u32);
 
-    /// [`Fletcher`]'s sum of the first `bytes` (a multiple of 32) of a frame.
-    fn checksum(&self, page: Page, bytes: usize) -> u64 {
-        let mut sum = Fletcher::new();
-        for index in 0..bytes / 4 {
-            sum.add(self.word(page, index));
-        }
-        sum.value()
-    }
+    /// [`abi::image::Fletcher`]'s sum of the first `bytes` (a multiple of 32) of a frame.
+    fn checksum(&self, page: Page, bytes: usize) -> u64;
 
     /// The frame behind page `index` of a region.
     fn page(&self, region: Region, index: usize) -> Page;

@@ -4,19 +4,16 @@ use crate::call::restore;
 use crate::undo::Fate;
 use crate::{BindingId, Manager, Page, Platform, Region, RequestId, ServerId};
 
-/// A request in progress.
-#[derive(Clone, Copy)]
-pub(crate) struct Request {
-    /// Retained bindings, oldest first.
-    first: Option<BindingId>,
-    last: Option<BindingId>,
-    /// Nested calls that have finished, ever.
-    finishes: u32,
-}
-
-impl Request {
-    pub(crate) const fn new() -> Self {
-        Request { first: None, last: None, finishes: 0 }
+abi::initial! {
+    /// A request in progress.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Request {
+        /// Retained bindings, oldest first.
+        first: Option<BindingId> = None,
+        /// The latest of them, while there is a first.
+        last: Option<BindingId> = None,
+        /// Nested calls that have finished, ever.
+        finishes: u32 = 0,
     }
 }
 
@@ -25,13 +22,13 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     /// serial server, if any.
     pub fn holder(&self, b: BindingId) -> Option<RequestId> {
         let binding = &self.bindings[b.index()];
-        binding.holder.or(binding.server.and_then(|server| self.servers[server.index()].holder()))
+        binding.holder.or(binding.server.and_then(|server| self.servers[server.index()].holder))
     }
 
     /// The request that retains a serial server whole, if any: an activation of its own (a constructor) must be part
     /// of it.
     pub fn server_holder(&self, server: ServerId) -> Option<RequestId> {
-        self.servers[server.index()].holder()
+        self.servers[server.index()].holder
     }
 
     /// Nested calls that finished in this request so far. The number only grows (modulo 2^32): if it changed during
@@ -55,16 +52,16 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     pub fn commit_request(&mut self, request: RequestId, os: &mut impl Platform) {
         let mut cursor = self.requests[request.index()].first;
         while let Some(b) = cursor {
-            self.commit_binding(b, os);
+            self.end_changes(b, Fate::Commit, os);
             cursor = self.bindings[b.index()].next_retained;
         }
     }
 
     /// Ends the request: commits what is not yet committed and releases all bindings.
     pub fn release_request(&mut self, request: RequestId, os: &mut impl Platform) {
-        while let Some(b) = self.pop_retained(request) {
-            self.commit_binding(b, os);
-            self.unretain(b, os);
+        while let Some(b) = self.requests[request.index()].first {
+            self.end_changes(b, Fate::Commit, os);
+            self.release(b, request, os);
         }
     }
 
@@ -73,11 +70,10 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     ///
     /// Activations of the request that are still open must have been rolled back before.
     pub fn undo_request(&mut self, request: RequestId, os: &mut impl Platform) {
-        while let Some(b) = self.pop_retained(request) {
-            let epoch = self.epoch_of(b);
+        while let Some(b) = self.requests[request.index()].first {
             let binding = &mut self.bindings[b.index()];
-            // Any epoch but the server's says that a reload is due.
-            binding.epoch = epoch.wrapping_sub(1);
+            // Behind the server's, even if it was there already: a reload is due.
+            binding.epoch = binding.epoch.wrapping_sub(1);
             binding.flush = false;
             if let Some(used) = binding.first_used {
                 binding.used = used;
@@ -86,15 +82,20 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
                     self.seal(Region::Ssr(b), 0, os);
                 }
             }
-            self.end_ssr(b, Fate::Undo, os);
-            self.end_common(b, Fate::Undo, os);
-            self.unretain(b, os);
+            self.end_changes(b, Fate::Undo, os);
+            self.release(b, request, os);
         }
     }
 
-    fn commit_binding(&mut self, b: BindingId, os: &mut impl Platform) {
-        self.end_ssr(b, Fate::Commit, os);
-        self.end_common(b, Fate::Commit, os);
+    /// Ends what a request could undo: the changes to a binding, and those to the common region of a serial server.
+    /// That of any other server is committed by each call, and by now another request may be using it.
+    fn end_changes(&mut self, b: BindingId, fate: Fate, os: &mut impl Platform) {
+        self.end_ssr(b, fate, os);
+        if let Some(server) = self.bindings[b.index()].server
+            && self.servers[server.index()].holder.is_some()
+        {
+            self.close_pages(server, Region::Common(server), fate, os);
+        }
     }
 
     /// Ends the changes to an SSR that a request could undo.
@@ -106,56 +107,33 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         }
     }
 
-    /// The same for the common region of a serial server. That of any other server is committed by each call, and by
-    /// now another request may be using it.
-    fn end_common(&mut self, b: BindingId, fate: Fate, os: &mut impl Platform) {
-        let server = self.bindings[b.index()].server;
-        if let Some(server) = server.filter(|server| self.servers[server.index()].holder().is_some()) {
-            self.close_pages(server, Region::Common(server), fate, os);
-        }
-    }
-
     /// Enters a binding in the list of a request, if it is not there yet.
-    pub(crate) fn retain(&mut self, b: BindingId, request: RequestId) {
+    pub(crate) fn retain(&mut self, b: BindingId, server: ServerId, request: RequestId) {
         let list = &mut self.requests[request.index()];
         list.finishes = list.finishes.wrapping_add(1);
-        let binding = &mut self.bindings[b.index()];
-        if binding.holder.is_some() {
+        if self.bindings[b.index()].holder.replace(request).is_some() {
             return;
         }
-        binding.holder = Some(request);
-        let server = binding.server;
-        match list.last.replace(b) {
+        match list.last.replace(b).filter(|_| list.first.is_some()) {
             Some(last) => self.bindings[last.index()].next_retained = Some(b),
             None => list.first = Some(b),
         }
-        if let Some(server) = server {
-            let state = &mut self.servers[server.index()];
-            state.retained += 1;
-            state.retained_by = Some(request);
-            if state.retained == 1 {
-                self.refresh_serial(server);
-            }
+        let state = &mut self.servers[server.index()];
+        if state.config.serial && state.holder.replace(request).is_none() {
+            self.refresh_serial(server);
         }
     }
 
-    fn pop_retained(&mut self, request: RequestId) -> Option<BindingId> {
-        let list = &mut self.requests[request.index()];
-        let b = list.first?;
-        list.first = self.bindings[b.index()].next_retained.take();
-        if list.first.is_none() {
-            list.last = None;
-        }
-        Some(b)
-    }
-
-    fn unretain(&mut self, b: BindingId, os: &mut impl Platform) {
-        self.bindings[b.index()].holder = None;
-        if let Some(server) = self.bindings[b.index()].server {
-            self.servers[server.index()].retained -= 1;
-            if self.servers[server.index()].retained == 0 {
-                self.refresh_serial(server);
-            }
+    /// Takes the first binding out of the list of a request. The first one of a serial server frees that whole server,
+    /// the changes to which have ended.
+    fn release(&mut self, b: BindingId, request: RequestId, os: &mut impl Platform) {
+        let binding = &mut self.bindings[b.index()];
+        binding.holder = None;
+        self.requests[request.index()].first = binding.next_retained.take();
+        if let Some(server) = binding.server
+            && self.servers[server.index()].holder.take().is_some()
+        {
+            self.refresh_serial(server);
         }
         self.settle(b, os);
     }

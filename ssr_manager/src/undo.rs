@@ -4,27 +4,38 @@
 //! in the log of one of that server's regions. A page has at most two entries: one as of its first write in the
 //! request, one as of its first write in the running call; they are the same entry if both are the same write.
 
+use core::iter::successors;
+
 use abi::info::Pool;
 
-use crate::{Access, Manager, PAGE_SIZE, Page, Platform, Region, ServerId, UndoId};
+use crate::{Access, Manager, PAGE_SIZE, Page, Platform, Region, RegionKind, RequestId, ServerId, UndoId};
 
-/// One pre-image of one page of one region.
-#[derive(Clone, Copy)]
-pub(crate) struct Undo {
-    pub(crate) frame: Page,
-    /// Next entry of the same log or reserve.
-    pub(crate) next: Option<UndoId>,
-    page: u16,
-    /// Made at the page's first write in the request.
-    first: bool,
-    /// Made in the running call; the page is writable.
-    current: bool,
+abi::initial! {
+    /// One pre-image of one page of one region.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Undo {
+        pub(crate) frame: Page = Page::NONE,
+        /// Next entry of the same log or reserve.
+        pub(crate) next: Option<UndoId> = None,
+        page: u16 = 0,
+        /// Made at the page's first write in the request.
+        first: bool = false,
+        /// Made in the running call; the page is writable.
+        current: bool = false,
+    }
 }
 
-impl Undo {
-    pub(crate) const fn new(frame: Page, next: Option<UndoId>) -> Self {
-        Undo { frame, next, page: 0, first: false, current: false }
-    }
+/// What a write fault was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The pre-image is kept and the page writable: run on.
+    Opened,
+    /// The page is writable already (a stale TLB entry): run on.
+    Spurious,
+    /// No page that this activation may write: a failure.
+    NotOurs,
+    /// The page does not have its checksum: a failure. An SSR is lost now; for a common region the kernel decides.
+    Damaged,
 }
 
 /// What becomes of the pre-images of a region.
@@ -40,6 +51,13 @@ pub(crate) enum Fate {
     Undo,
 }
 
+impl Fate {
+    /// That of a call that succeeded, by the request that may undo it.
+    pub(crate) fn of(holder: Option<RequestId>) -> Fate {
+        if holder.is_some() { Fate::Retain } else { Fate::Commit }
+    }
+}
+
 impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, B, U, R> {
     #[inline]
     fn log(&mut self, region: Region) -> &mut Option<UndoId> {
@@ -49,39 +67,51 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         }
     }
 
-    fn has_undo(&mut self, region: Region, matches: impl Fn(&Undo) -> bool) -> bool {
-        let mut cursor = *self.log(region);
-        while let Some(id) = cursor
-            && !matches(&self.undo[id.index()])
-        {
-            cursor = self.undo[id.index()].next;
-        }
-        cursor.is_some()
+    fn has_undo(&mut self, region: Region, such: impl Fn(&Undo) -> bool) -> bool {
+        successors(*self.log(region), |id| self.undo[id.index()].next).any(|id| such(&self.undo[id.index()]))
     }
 
-    /// Whether the running call has made this page writable.
-    pub(crate) fn is_open(&mut self, region: Region, page: usize) -> bool {
-        self.has_undo(region, |entry| usize::from(entry.page) == page && entry.current)
-    }
-
-    /// Keeps a pre-image of a page that is read-only and makes it writable.
-    pub(crate) fn open_page(
+    /// A write to a read-only page of the active server's SSR or common region: keeps a pre-image of the page and makes
+    /// it writable, if the running call may write it.
+    ///
+    /// # Errors
+    /// [`Pool::Undo`]: the server's reserve is used up; a failure of the activation.
+    pub fn write_fault(
         &mut self,
         server: ServerId,
-        region: Region,
+        kind: RegionKind,
         page: usize,
         os: &mut impl Platform,
-    ) -> Result<(), Pool> {
+    ) -> Result<Fault, Pool> {
+        let state = &self.servers[server.index()];
+        let (region, pages, bound) = match (kind, state.open) {
+            (RegionKind::Common, _) if state.active => {
+                (Region::Common(server), state.config.common_pages, state.config.common_pages)
+            }
+            (RegionKind::Ssr, Some(b)) if state.config.ssr_pages > 1 => {
+                (Region::Ssr(b), self.bindings[b.index()].pages, self.bindings[b.index()].bound)
+            }
+            _ => return Ok(Fault::NotOurs),
+        };
+        if page >= pages.into() {
+            return Ok(Fault::NotOurs);
+        }
+        if page >= bound.into() || self.has_undo(region, |entry| usize::from(entry.page) == page && entry.current) {
+            return Ok(Fault::Spurious);
+        }
+        if !self.verify(region, page, os) {
+            return Ok(Fault::Damaged);
+        }
         let first = !self.has_undo(region, |entry| usize::from(entry.page) == page);
-        let state = &mut self.servers[server.index()];
-        let id = state.reserve.ok_or(Pool::Undo)?;
+        let reserve = &mut self.servers[server.index()].reserve;
+        let id = reserve.ok_or(Pool::Undo)?;
         let Undo { frame, next, .. } = self.undo[id.index()];
-        (state.reserve, state.reserve_free) = (next, state.reserve_free - 1);
+        *reserve = next;
         os.copy(frame, os.page(region, page), PAGE_SIZE);
         let next = self.log(region).replace(id);
         self.undo[id.index()] = Undo { frame, next, page: page as u16, first, current: true };
         os.protect(region, page, Access::ReadWrite);
-        Ok(())
+        Ok(Fault::Opened)
     }
 
     /// Ends the changes to a region in one of four ways; no page is open afterwards.
@@ -127,8 +157,7 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     }
 
     pub(crate) fn put_reserve(&mut self, server: ServerId, id: UndoId, frame: Page) {
-        let state = &mut self.servers[server.index()];
-        self.undo[id.index()] = Undo::new(frame, state.reserve.replace(id));
-        state.reserve_free += 1;
+        let next = self.servers[server.index()].reserve.replace(id);
+        self.undo[id.index()] = Undo { frame, next, ..Undo::INITIAL };
     }
 }

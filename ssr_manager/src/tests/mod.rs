@@ -1,14 +1,24 @@
-//! Random sequences of everything that can happen, against a model.
+//! Random sequences of everything that can happen, against a model; and single cases.
 
+mod cases;
 mod model;
+mod sets;
 
 use model::{SERVERS, World};
 use proptest::prelude::*;
-use ssr_manager::ServerConfig;
+
+use crate::{Manager, ServerConfig, ServerId};
+
+impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, B, U, R> {
+    /// Entries of a server's reserve that hold no pre-image.
+    fn undo_free(&self, server: ServerId) -> usize {
+        std::iter::successors(self.servers[server.index()].reserve, |id| self.undo[id.index()].next).count()
+    }
+}
 
 #[derive(Clone, Debug)]
 enum Step {
-    Bind { server: usize, client: usize, frames: Option<usize> },
+    Bind { server: usize, client: u32, frames: Option<usize> },
     Open { choice: usize, seed: usize },
     Call { request: usize, choice: usize },
     Fast { request: usize, choice: usize, adopt: bool },
@@ -32,7 +42,7 @@ fn step() -> impl Strategy<Value = Step> {
     let (server, request, choice, seed) = (0..SERVERS, 0..model::REQUESTS, 0..64_usize, 0..100_000_usize);
     let frames = prop_oneof![3 => Just(None), 1 => (0..5_usize).prop_map(Some)];
     prop_oneof![
-        4 => (server.clone(), 0..model::REQUESTS + SERVERS, frames).prop_map(|(server, client, frames)| Bind { server, client, frames }),
+        4 => (server.clone(), client(), frames).prop_map(|(server, client, frames)| Bind { server, client, frames }),
         4 => (choice.clone(), seed.clone()).prop_map(|(choice, seed)| Open { choice, seed }),
         14 => (request.clone(), choice.clone()).prop_map(|(request, choice)| Call { request, choice }),
         8 => (request.clone(), choice.clone(), any::<bool>()).prop_map(|(request, choice, adopt)| Fast { request, choice, adopt }),
@@ -68,14 +78,16 @@ fn config() -> impl Strategy<Value = ServerConfig> {
     )
 }
 
-/// Number of a client: a program below `REQUESTS`, else a server. Nested clients come twice as often as programs.
-fn client(number: usize) -> u32 {
-    if number < model::REQUESTS { number as u32 } else { 100 + (number - model::REQUESTS) as u32 }
+/// Number of a client, more often of an object than of a program; seldom of an earlier one with the same index, which
+/// makes no calls.
+fn client() -> impl Strategy<Value = u32> {
+    (prop_oneof![7 => Just(model::GENERATION), 1 => Just(0)], 0..model::CLIENTS as u32)
+        .prop_map(|(generation, index)| generation | index)
 }
 
 fn run(world: &mut World, step: &Step) {
     match *step {
-        Step::Bind { server, client: number, frames } => world.bind(server, client(number), frames),
+        Step::Bind { server, client, frames } => world.bind(server, client, frames),
         Step::Open { choice, seed } => world.open(choice, seed),
         Step::Call { request, choice } => world.call(request, choice),
         Step::Fast { request, choice, adopt } => world.fast(request, choice, adopt),
@@ -98,8 +110,8 @@ fn run(world: &mut World, step: &Step) {
 /// Programs and servers with sessions in several of the servers, all with views.
 fn populate(world: &mut World, seed: usize) {
     for index in 0..model::BINDINGS {
-        let number = (seed + 3 * index) % (model::REQUESTS + SERVERS);
-        world.bind((seed / 8 + index) % SERVERS, client(number), None);
+        let client = model::GENERATION | ((seed + 3 * index) % model::CLIENTS) as u32;
+        world.bind((seed / 8 + index) % SERVERS, client, None);
         world.open(0, seed + 7 * index);
     }
     (0..model::BINDINGS).for_each(|index| world.view(index));

@@ -8,20 +8,36 @@ mod requests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::*;
 use abi::info::Pool;
 use abi::ssr::{HEADER, MAGIC};
 use abi::{Error, Handle};
 use platform::Machine;
-use ssr_manager::*;
 
 pub const SERVERS: usize = 5;
 pub const BINDINGS: usize = 10;
 pub const UNDO: usize = 32;
 pub const REQUESTS: usize = 3;
-pub type Ssr = Manager<SERVERS, BINDINGS, UNDO, REQUESTS>;
+/// Programs (one a request), then servers.
+pub const CLIENTS: usize = REQUESTS + SERVERS;
+/// What the number of a living client has above its index.
+pub const GENERATION: u32 = 0x100;
+pub type Ssr = Manager<SERVERS, BINDINGS, UNDO, CLIENTS>;
 
-/// Clients below this number are programs (the request of the same number); the others are servers.
-const OBJECT: u32 = 100;
+/// Whether a client is an object.
+fn is_object(client: u32) -> bool {
+    client as usize & 0xff >= REQUESTS
+}
+
+/// Number of the client whose thread runs request `r`.
+fn program(r: usize) -> u32 {
+    GENERATION | r as u32
+}
+
+/// Number of a server as a client.
+fn object(server: ServerId) -> u32 {
+    GENERATION | (REQUESTS + server.index()) as u32
+}
 
 /// An SSR as the service would describe it.
 #[derive(Clone, PartialEq)]
@@ -46,7 +62,7 @@ struct Session {
 
 impl Session {
     fn nested(&self) -> bool {
-        self.client >= OBJECT
+        is_object(self.client)
     }
 }
 
@@ -132,7 +148,7 @@ impl World {
     }
 
     pub fn bind(&mut self, server: usize, client: u32, frames: Option<usize>) {
-        let nested = client >= OBJECT;
+        let nested = is_object(client);
         let before = (self.machine.live(), self.machine.ended.len());
         let budget = std::mem::replace(&mut self.machine.budget, frames.unwrap_or(10_000));
         let result = self.ssr.bind(server_id(server), client, 0x8000 + client, 0x9000, nested, &mut self.machine);
@@ -217,8 +233,8 @@ impl World {
             self.servers[self.sessions[&b].server.index()].active.as_ref().is_some_and(|active| active.open == Some(b));
         let deferred = open || self.sessions[&b].holder.is_some();
         self.sessions.get_mut(&b).expect("a session").state = State::Ending;
-        let revoked = self.ssr.revoke(b, &mut self.machine);
-        assert_eq!(revoked, if deferred { Revoked::Deferred } else { Revoked::Ended });
+        self.ssr.revoke(b, &mut self.machine);
+        assert_eq!(self.ssr.binding(b).state(), if deferred { State::Ending } else { State::Free });
         self.saw(if deferred { "revoke deferred" } else { "revoked" });
         self.settle();
     }

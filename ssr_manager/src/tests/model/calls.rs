@@ -1,9 +1,9 @@
 //! Activations and what runs in them.
 
+use crate::*;
 use abi::info::Pool;
-use ssr_manager::*;
 
-use super::{Activation, OBJECT, Session, World, request_id, server_id};
+use super::{Activation, Session, World, object, program, request_id, server_id};
 
 impl World {
     /// `Manager::begin` and what it must say.
@@ -48,7 +48,7 @@ impl World {
 
     /// A call of request `r`: the outermost if its stack is empty, else nested in what is at its top.
     pub fn call(&mut self, r: usize, choice: usize) {
-        let client = self.stacks[r].last().map_or(r as u32, |server| OBJECT + server.index() as u32);
+        let client = self.stacks[r].last().map_or(program(r), |server| object(*server));
         let callable =
             |_, session: &Session| session.client == client && matches!(session.state, State::Active | State::Lost);
         let Some(b) = self.pick(choice, callable) else { return };
@@ -78,7 +78,7 @@ impl World {
         if !self.stacks[r].is_empty() {
             return;
         }
-        let Some(b) = self.pick(choice, |_, session| session.client == r as u32) else { return };
+        let Some(b) = self.pick(choice, |_, session| session.client == program(r)) else { return };
         let server = self.sessions[&b].server;
         let binding = *self.ssr.binding(b);
         let reloaded = binding.epoch == self.ssr.epoch(server);
@@ -105,9 +105,7 @@ impl World {
         self.scribble(server, choice, 2);
         if binding.ssr != 0 {
             self.resize(r, choice * 61);
-            // SAFETY: the address is that of a binding of this manager, which nothing else borrows.
-            let mirror = unsafe { &mut *self.ssr.bindings_base().add(b.index()) };
-            mirror.used = self.sessions[&b].memory.used as u32;
+            self.ssr.bindings[b.index()].used = self.sessions[&b].memory.used as u32;
         }
         self.servers[server.index()].active = None;
         self.stacks[r].pop();

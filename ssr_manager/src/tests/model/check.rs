@@ -1,9 +1,9 @@
 //! What must hold between two steps, and at the end.
 
+use crate::*;
 use abi::Error;
-use ssr_manager::*;
 
-use super::{BINDINGS, Memory, OBJECT, REQUESTS, SERVERS, World, server_id};
+use super::{BINDINGS, CLIENTS, GENERATION, Memory, REQUESTS, SERVERS, World, server_id};
 
 impl World {
     /// Ends everything and looks for what is left.
@@ -59,8 +59,8 @@ impl World {
             let id = server_id(index);
             let server = &mut self.servers[index];
             let open = server.active.as_ref().and_then(|active| active.open);
-            assert_eq!(self.ssr.is_active(id), server.active.is_some());
-            assert_eq!(self.ssr.open_session(id), open);
+            assert_eq!(self.ssr.servers[index].active, server.active.is_some());
+            assert_eq!(self.ssr.servers[index].open, open);
             let retained = server.retained.iter().next().filter(|_| server.config.serial);
             assert_eq!(self.ssr.server_holder(id), retained.and_then(|b| self.sessions[b].holder));
             let taken = usize::from(server.config.undo_pages) - self.ssr.undo_free(id);
@@ -96,15 +96,26 @@ impl World {
     fn check_sessions(&self) {
         assert_eq!(self.ssr.bindings_free(), BINDINGS - self.sessions.len());
         for handle in &self.stale {
-            for client in (0..REQUESTS as u32).chain(OBJECT..OBJECT + SERVERS as u32) {
+            for client in (0..CLIENTS as u32).map(|index| GENERATION | index) {
                 assert!(self.ssr.find(*handle, client).is_err(), "a stale handle is good again");
             }
+        }
+        for client in (0..CLIENTS as u32).flat_map(|index| [index, GENERATION | index]) {
+            let held = || self.sessions.iter().filter(|(_, session)| session.client == client);
+            assert_eq!(self.ssr.bindings_of(client), held().count());
+            let expected: Vec<_> =
+                held().filter(|(_, session)| session.state != State::Ending).map(|(b, _)| *b).collect();
+            let met: Vec<_> =
+                std::iter::successors(self.ssr.sessions_of(client, None), |b| self.ssr.sessions_of(client, Some(*b)))
+                    .collect();
+            assert_eq!(met, expected);
         }
         for (b, session) in &self.sessions {
             let binding = self.ssr.binding(*b);
             let server = &self.servers[session.server.index()];
             let active = server.active.as_ref().filter(|active| active.open == Some(*b));
             assert_eq!(binding.state(), session.state);
+            assert_eq!(self.ssr.holder(*b), self.holder(*b));
             let in_session = matches!(session.state, State::Active | State::Closing);
             assert_eq!(self.ssr.needs_reload(*b), session.needs_reload && in_session);
             assert_eq!(self.ssr.events(*b), session.events);

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::{Access, BindingId, PAGE_SIZE, Page, Platform, Region, ServerId};
+use abi::image::Fletcher;
 use abi::info::Pool;
-use ssr_manager::{Access, BindingId, PAGE_SIZE, Page, Platform, Region, ServerId};
 
 /// First address of the frames that `alloc` gives; those of common regions lie below.
 const HEAP: u32 = 0x4000_0000;
@@ -107,6 +108,12 @@ impl Platform for Machine {
 
     fn set_word(&mut self, page: Page, index: usize, value: u32) {
         self.frame_mut(page)[4 * index..4 * index + 4].copy_from_slice(&value.to_le_bytes());
+    }
+
+    fn checksum(&self, page: Page, bytes: usize) -> u64 {
+        let mut sum = Fletcher::new();
+        (0..bytes / 4).for_each(|index| sum.add(self.word(page, index)));
+        sum.value()
     }
 
     fn page(&self, region: Region, index: usize) -> Page {
