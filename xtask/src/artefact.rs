@@ -94,10 +94,8 @@ impl System {
             (false, _) => Vec::new(),
         };
         let mut file = self.kernel.bytes.clone();
-        file.extend(image::pack(&Boot { parts, blobs, starts: starts.to_vec() })?);
-        if file.len() as u64 > u64::from(self.board.memory_size / 2) {
-            bail!("the image has {} MiB, more than half of the memory of {}", file.len() >> 20, self.board.name);
-        }
+        let boot = Boot { parts, blobs, starts: starts.to_vec(), board: self.board, kernel: file.len() };
+        file.extend(image::pack(&boot)?);
         let folder = tempfile::Builder::new()
             .prefix("boot-")
             .tempdir_in(&self.products)

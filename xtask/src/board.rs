@@ -14,6 +14,10 @@ pub struct Board {
     pub load_address: u32,
     /// Device registers that the kernel keeps to itself: start and end, and what they are.
     pub reserved: &'static [(u32, u32, &'static str)],
+    /// Interrupts that devices have: first, and behind the last. Those below are the processor's own.
+    pub interrupts: (u32, u32),
+    /// Interrupt of the kernel's tick.
+    pub tick: u32,
 }
 
 /// QEMU's `virt` (its memory map is part of QEMU's documentation of the machine, `hw/arm/virt.c`).
@@ -24,4 +28,6 @@ pub const VIRT: Board = Board {
     memory_size: 128 << 20,
     load_address: 0x4001_0000,
     reserved: &[(0x0800_0000, 0x0802_0000, "interrupt controller")],
+    interrupts: (32, 288),
+    tick: 30,
 };

@@ -96,8 +96,8 @@ pub struct Manifest {
     pub ssr_pages: At<u32>,
     /// Pages reserved for pre-images.
     pub undo_pages: At<u32>,
-    /// Kernel calls granted.
-    pub rights: Rights,
+    /// Kernel calls granted, one right each.
+    pub calls: Vec<At<Rights>>,
     /// Properties.
     pub flags: Flags,
     /// Processor time of a method call, in ticks.
@@ -134,6 +134,15 @@ pub struct Manifest {
     pub policy: Policy,
     /// Services that start anew when this one was held or given up and starts again.
     pub dependants: Vec<At<String>>,
+    /// It copes with the error `Reentry`, so that it may be part of a cycle of waiting requests.
+    pub allow_reentry: bool,
+}
+
+impl Manifest {
+    /// All kernel calls granted.
+    pub fn rights(&self) -> Rights {
+        self.calls.iter().map(|call| call.value).collect()
+    }
 }
 
 /// Bytes: a number, or a text such as `"64K"` or `"12M"`.
@@ -232,7 +241,7 @@ struct Table {
     ssr_pages: Option<Spanned<u32>>,
     undo_pages: Option<Spanned<u32>>,
     #[serde(default)]
-    calls: Vec<Call>,
+    calls: Vec<Spanned<Call>>,
     #[serde(default)]
     callees: Vec<Spanned<String>>,
     #[serde(default)]
@@ -256,6 +265,7 @@ struct Table {
     interrupts: Vec<Spanned<u32>>,
     interrupt_rate: Option<Spanned<u32>>,
     policy: Option<Spanned<PolicyTable>>,
+    allow_reentry: Option<Spanned<bool>>,
 }
 
 /// `[package.metadata.service.policy]` as it stands in the file.
@@ -299,6 +309,7 @@ impl Table {
             there("interrupts", self.interrupts.first()),
             there("interrupt_rate", self.interrupt_rate.as_ref()),
             there("policy", self.policy.as_ref()),
+            there("allow_reentry", self.allow_reentry.as_ref()),
         ];
         keys.into_iter().flatten().collect()
     }
@@ -433,7 +444,12 @@ pub fn read(file: &Path, text: &str) -> Result<Manifest, Problem> {
         common_blob: table.common_blob.map(|value| lines.at(value)),
         ssr_pages: number(table.ssr_pages, 0),
         undo_pages: number(table.undo_pages, 0),
-        rights: table.calls.iter().map(|call| call.right()).collect(),
+        calls: table
+            .calls
+            .into_iter()
+            .map(|call| lines.at(call))
+            .map(|At { value, line }| At { value: value.right(), line })
+            .collect(),
         flags,
         budget: number(table.budget, DEFAULT_BUDGET),
         hook_budget: number(table.hook_budget, DEFAULT_BUDGET),
@@ -460,5 +476,6 @@ pub fn read(file: &Path, text: &str) -> Result<Manifest, Problem> {
             give_up: policy.give_up,
         },
         dependants: lines.all(policy.dependants),
+        allow_reentry: table.allow_reentry.is_some_and(Spanned::into_inner),
     })
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod elf;
+mod fit;
 mod manifest;
 mod pack;
 

@@ -9,7 +9,9 @@ use anyhow::{Context, Result, bail};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::elf::{Executable, Loaded};
+use super::fit;
 use super::manifest::Manifest;
+use crate::board::Board;
 
 /// Names of the blobs that an image can have: the content of the RAM disk.
 pub const BLOBS: &[&str] = &["disk"];
@@ -41,6 +43,10 @@ pub struct Boot<'b> {
     pub blobs: Vec<Blob>,
     /// Programs to start.
     pub starts: Vec<Start>,
+    /// The board that it is for.
+    pub board: &'b Board,
+    /// Bytes of the kernel in front of it.
+    pub kernel: usize,
 }
 
 /// The manifests that an image for these programs needs: theirs, and those of all that they call or start.
@@ -79,9 +85,10 @@ pub fn selection<'m>(manifests: &'m [Manifest], programs: &[&str]) -> Result<Vec
 /// Packs a boot image.
 ///
 /// # Errors
-/// If a blob is larger than the region that it fills, a program to start is missing, or the image
-/// would not pass the kernel's own check.
+/// If a blob is larger than the region that it fills, a program to start is missing, the image does not fit
+/// the board, or it would not pass the kernel's own check.
 pub fn pack(boot: &Boot<'_>) -> Result<Vec<u8>> {
+    fit::check_entries(boot)?;
     let count = boot.parts.len() + boot.blobs.len();
     let table_end = size_of::<Header>() + count * size_of::<Entry>();
     let mut image = vec![0; table_end.next_multiple_of(PAGE as usize)];
@@ -108,6 +115,7 @@ pub fn pack(boot: &Boot<'_>) -> Result<Vec<u8>> {
         entries[index].autostart = start.instances;
         entries[index].argument = start.argument;
     }
+    fit::check(boot, image.len())?;
     let mut header = Header {
         magic: MAGIC,
         version: VERSION,
@@ -169,7 +177,7 @@ fn part(boot: &Boot<'_>, manifest: &Manifest, executable: &Executable, image: &m
     };
     entry.ssr_pages = manifest.ssr_pages.value;
     entry.undo_pages = manifest.undo_pages.value;
-    entry.rights = manifest.rights.bits();
+    entry.rights = manifest.rights().bits();
     entry.flags = manifest.flags.bits();
     entry.budget = manifest.budget.value;
     entry.hook_budget = manifest.hook_budget.value;
