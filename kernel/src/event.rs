@@ -156,6 +156,9 @@ impl Kernel {
 
     /// Delivers the notifications of a request that is over.
     pub fn deliver_notes(&mut self, thread: usize) {
+        if !self.threads[thread].has_notes() {
+            return;
+        }
         for binding in self.threads[thread].take_notes().into_iter().flatten() {
             self.notify(binding);
         }

@@ -255,6 +255,11 @@ impl Thread {
         place.map(|note| *note = Some(binding)).is_some()
     }
 
+    /// Whether there is anybody to notify.
+    pub fn has_notes(&self) -> bool {
+        self.notes[0].is_some() || self.notes_all != 0
+    }
+
     /// The sessions whose clients are to be notified, once.
     pub fn take_notes(&mut self) -> [Option<BindingId>; MAX_NOTES] {
         core::mem::replace(&mut self.notes, [None; MAX_NOTES])
