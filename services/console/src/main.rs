@@ -1,23 +1,26 @@
 //! `console`: the PL011 driver.
 //!
-//! Requests only move bytes between their client, its session and the common region; the device is touched by
-//! `flush` alone, after the commit. So a request that fails has put nothing out, and has taken nothing from the
-//! device that a retry would miss.
+//! Requests only move bytes between their client, its session and the common region. Output goes to the device in
+//! `flush` alone, after the commit: a request that fails has put nothing out. Input comes in by an upcall at the
+//! device's interrupt, which commits before any request consumes it, and, as the FIFO is short, by each flush. Whoever
+//! found none is notified when there is some.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![deny(unsafe_code)]
 
 mod input;
 mod line;
+mod readers;
 mod uart;
 
 use core::sync::atomic::{Ordering, compiler_fence};
 
 use console::{Console, LINE_MAX};
-use rt::{Construct, Error, LentRead, LentWrite, Service, Session, SsrState};
+use rt::{Construct, Error, Events, LentRead, LentWrite, Next, Service, Session, SsrState, sys};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::input::Input;
 use crate::line::{Echo, Line};
+use crate::readers::Readers;
 use crate::uart::{Port, Uart};
 
 /// What each client has. Output that is held back follows it in the session's tail.
@@ -28,18 +31,53 @@ struct Terminal {
     line: Line,
     /// Bytes of the tail that were put out.
     sent: u32,
+    /// 1: the client found no input, and is to be notified when there is some.
+    waits: u32,
 }
 
 impl Terminal {
     fn holds(&self) -> bool {
-        self.line.holds()
+        self.line.holds() && self.waits <= 1
     }
 }
+
+/// The interrupt of the device: the first, and only, line of the manifest.
+const LINE: u32 = 0;
 
 /// The driver.
 struct Driver<P> {
     port: P,
     input: &'static mut Input,
+    /// Sessions whose clients wait for input: derived from their states.
+    readers: Readers,
+}
+
+impl<P: Port> Driver<P> {
+    /// Takes in what the device has, as far as there is room; whether it was anything. Recorded as soon as the device
+    /// has given it.
+    fn take_in(&mut self) -> bool {
+        let mut any = false;
+        while self.input.has_room() {
+            let Some(byte) = self.port.get() else { break };
+            self.input.put(byte);
+            compiler_fence(Ordering::SeqCst);
+            any = true;
+        }
+        any
+    }
+
+    /// The client found no input.
+    fn wait(&mut self, session: &mut Session<Terminal>) -> Error {
+        session.waits = 1;
+        self.readers.insert(session.number());
+        Error::WouldBlock
+    }
+
+    /// The client got what it wanted.
+    fn served(&mut self, session: &mut Session<Terminal>) {
+        session.waits = 0;
+        self.readers.remove(session.number());
+    }
 }
 
 impl<P: Port + 'static> Service for Driver<P> {
@@ -49,7 +87,35 @@ impl<P: Port + 'static> Service for Driver<P> {
         let input: &mut Input =
             construct.take_common_as().expect("the manifest gives the console a common region of a page");
         input.repair();
-        Driver { port: P::take(), input }
+        let port = P::take();
+        // The line is masked whenever the driver is built. On the host, where there is none, the call is refused.
+        let _ = sys::acknowledge(LINE);
+        Driver { port, input, readers: Readers::default() }
+    }
+
+    fn reload(&mut self, session: &mut Session<Terminal>) -> Result<(), Error> {
+        match session.waits {
+            0 => self.readers.remove(session.number()),
+            _ => self.readers.insert(session.number()),
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, session: &mut Session<Terminal>) {
+        self.readers.remove(session.number());
+    }
+
+    /// The device interrupts: something was received.
+    fn event(&mut self, _events: Events) -> Next {
+        self.port.clear_interrupts();
+        if self.take_in() {
+            for reader in self.readers.iter() {
+                // A session that has ended since has nobody to tell.
+                let _ = sys::notify(reader);
+            }
+        }
+        let _ = sys::acknowledge(LINE);
+        Next::Done
     }
 
     /// Puts out what is held back, then takes in what was received: both at most once, because what is recorded
@@ -66,10 +132,10 @@ impl<P: Port + 'static> Service for Driver<P> {
         session.set_tail_len(0)?;
         compiler_fence(Ordering::SeqCst);
         session.sent = 0;
-        while self.input.has_room() {
-            let Some(byte) = self.port.get() else { break };
-            self.input.put(byte);
-            compiler_fence(Ordering::SeqCst);
+        if self.take_in() {
+            for reader in self.readers.iter() {
+                let _ = sys::notify(reader);
+            }
         }
         Ok(())
     }
@@ -100,8 +166,9 @@ impl<P: Port + 'static> Console for Driver<P> {
             count += part;
         }
         if count == 0 && !to.is_empty() {
-            return Err(Error::WouldBlock);
+            return Err(self.wait(session));
         }
+        self.served(session);
         Ok(count as u32)
     }
 
@@ -130,10 +197,11 @@ impl<P: Port + 'static> Console for Driver<P> {
                 let length = session.line.bytes().len();
                 to.copy(0, session.line.bytes())?;
                 session.line.clear();
+                self.served(session);
                 return Ok(length as u32);
             }
         }
-        Err(Error::WouldBlock)
+        Err(self.wait(session))
     }
 }
 
@@ -172,6 +240,7 @@ mod tests {
             let mut gives = self.gives.borrow_mut();
             if gives.is_empty() { None } else { Some(gives.remove(0)) }
         }
+        fn clear_interrupts(&self) {}
     }
 
     fn driver(received: &[u8]) -> (Driver<Fake>, Session<Terminal>) {
@@ -218,12 +287,28 @@ mod tests {
         let (mut driver, mut session) = driver(b"ab");
         driver.port.gives.borrow_mut().extend(b"cd");
         driver.flush(&mut session).unwrap();
-        let mut rebuilt = Driver { port: Fake::take(), input: driver.input };
+        let mut rebuilt = Driver { port: Fake::take(), input: driver.input, readers: Readers::default() };
         let mut buffer = [0; 3];
         assert_eq!(rebuilt.read(&mut session, LentWrite::for_test(&mut buffer)), Ok(3));
         assert_eq!(&buffer, b"abc");
         assert_eq!(rebuilt.read(&mut session, LentWrite::for_test(&mut buffer)), Ok(1));
         assert_eq!(rebuilt.read(&mut session, LentWrite::for_test(&mut buffer)), Err(Error::WouldBlock));
+    }
+
+    #[test]
+    fn who_waits_is_known_after_a_rebuild_until_it_is_served() {
+        let (mut driver, mut session) = driver(b"");
+        let mut buffer = [0; 3];
+        assert_eq!(driver.read(&mut session, LentWrite::for_test(&mut buffer)), Err(Error::WouldBlock));
+        let mut rebuilt = Driver { port: Fake::take(), input: driver.input, readers: Readers::default() };
+        rebuilt.reload(&mut session).unwrap();
+        assert!(rebuilt.readers.iter().eq([1]));
+        rebuilt.port.gives.borrow_mut().extend(b"x");
+        assert_eq!(rebuilt.event(Events::LINE_0), Next::Done);
+        assert_eq!(rebuilt.read(&mut session, LentWrite::for_test(&mut buffer)), Ok(1));
+        assert!(rebuilt.readers.iter().next().is_none() && session.waits == 0);
+        session.waits = 2;
+        assert!(!session.is_intact());
     }
 
     #[test]

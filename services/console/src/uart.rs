@@ -1,8 +1,8 @@
-//! PL011 (Arm DDI 0183): the registers that polling needs.
+//! PL011 (Arm DDI 0183): output by polling, input by interrupts.
 
 use rt::abi::layout::MMIO_BASE;
 use tock_registers::interfaces::{ReadWriteable, Readable, Writeable};
-use tock_registers::registers::{ReadOnly, ReadWrite};
+use tock_registers::registers::{ReadOnly, ReadWrite, WriteOnly};
 use tock_registers::{register_bitfields, register_structs};
 
 register_bitfields! {
@@ -30,6 +30,13 @@ register_bitfields! {
         UARTEN OFFSET(0) NUMBITS(1) [],
         TXE OFFSET(8) NUMBITS(1) [],
         RXE OFFSET(9) NUMBITS(1) []
+    ],
+    /// UARTIMSC, 3.3.10, and UARTICR, 3.3.13.
+    Interrupts [
+        /// Receive: the FIFO is filled to its trigger level.
+        RX OFFSET(4) NUMBITS(1) [],
+        /// Receive time-out: there is something in the FIFO, and nothing came for 32 bit periods.
+        RT OFFSET(6) NUMBITS(1) []
     ]
 }
 
@@ -41,7 +48,11 @@ register_structs! {
         (0x01c => _baud),
         (0x02c => line_control: ReadWrite<u32, LineControl::Register>),
         (0x030 => control: ReadWrite<u32, Control::Register>),
-        (0x034 => @END),
+        (0x034 => _levels),
+        (0x038 => interrupt_mask: ReadWrite<u32, Interrupts::Register>),
+        (0x03c => _interrupt_status),
+        (0x044 => interrupt_clear: WriteOnly<u32, Interrupts::Register>),
+        (0x048 => @END),
     }
 }
 
@@ -53,6 +64,8 @@ pub trait Port {
     fn put(&self, byte: u8);
     /// A byte received, if there is one.
     fn get(&self) -> Option<u8>;
+    /// Forgets the interrupts of what was received so far. Before it is taken out: what comes meanwhile interrupts again.
+    fn clear_interrupts(&self);
 }
 
 /// The UART.
@@ -72,6 +85,7 @@ impl Port for Uart {
             registers.line_control.write(LineControl::FEN::SET + LineControl::WLEN::Eight);
         }
         registers.control.modify(Control::UARTEN::SET + Control::TXE::SET + Control::RXE::SET);
+        registers.interrupt_mask.write(Interrupts::RX::SET + Interrupts::RT::SET);
         Uart { registers }
     }
 
@@ -85,5 +99,9 @@ impl Port for Uart {
 
     fn get(&self) -> Option<u8> {
         (!self.registers.flags.is_set(Flags::RXFE)).then(|| self.registers.data.read(Data::DATA) as u8)
+    }
+
+    fn clear_interrupts(&self) {
+        self.registers.interrupt_clear.write(Interrupts::RX::SET + Interrupts::RT::SET);
     }
 }

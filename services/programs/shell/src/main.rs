@@ -11,13 +11,13 @@ use core::fmt::Write;
 
 use console::{ConsoleClient, LINE_MAX, Output, write_all};
 use fs::FsClient;
-use rt::{Error, sys};
+use rt::{Error, Events, sys};
 
 use crate::command::{COMMANDS, Context, Failure};
 use crate::words::Words;
 
-/// Ticks of a millisecond between two looks for input.
-const POLL: u32 = 5;
+/// The console has input.
+const INPUT: Events = Events::from_bits_truncate(1);
 /// Ticks before a session that could not be opened is asked for again.
 const PATIENCE: u32 = 100;
 /// Times that it is asked for.
@@ -35,7 +35,7 @@ struct Shell {
 fn open_console() -> Result<ConsoleClient, Error> {
     let mut attempt = 1;
     loop {
-        match ConsoleClient::bind() {
+        match ConsoleClient::bind_notified(INPUT) {
             Err(error @ (Error::Stopped | Error::NotFound | Error::NotPermitted)) => return Err(error),
             Err(error) if attempt == ATTEMPTS => return Err(error),
             Err(_) => {
@@ -60,7 +60,7 @@ impl Shell {
             };
             match answer {
                 Ok(length) => return Ok((length as usize).min(LINE_MAX)),
-                Err(error) if error.would_block() => sys::pause(POLL)?,
+                Err(error) if error.would_block() => drop(sys::wait_events(INPUT, 0)?),
                 Err(error) => {
                     self.repair(error)?;
                     prompted = false;
