@@ -8,7 +8,7 @@
 use abi::event::MAX_LINES;
 use abi::image::NONE;
 use abi::info::{ObjectState, Trace};
-use abi::{Control, Error, Events};
+use abi::{Error, Events};
 use ssr_manager::{Begin, BeginError, BindingId};
 
 use crate::board;
@@ -20,8 +20,6 @@ use crate::thread::{Kind, State};
 
 /// Failures in a row of an upcall, or of a step with one session, before its events are dropped or the session is lost.
 const MAX_STEP_FAILURES: u32 = 3;
-/// The longest slice that a scheduler may give, in ticks.
-const MAX_SLICE: u32 = 100;
 
 impl Kernel {
     /// Sets events of a domain, and wakes whoever is to deal with them.
@@ -36,13 +34,6 @@ impl Kernel {
             self.end_wait(thread);
         } else if domain < OBJECTS {
             self.rouse(domain);
-        }
-    }
-
-    /// Gives an idle kernel thread something to do.
-    pub fn rouse(&mut self, object: usize) {
-        if self.threads[object].state == State::Idle {
-            self.scheduler.ready(&mut self.threads, object);
         }
     }
 
@@ -186,7 +177,7 @@ impl Kernel {
     }
 
     /// The next upcall or step of an object's kernel thread.
-    fn try_event(&mut self, object: usize) -> Result<Progress, Error> {
+    pub fn try_event(&mut self, object: usize) -> Result<Progress, Error> {
         if !self.acquire(object, object)? {
             return Ok(Progress::Going);
         }
@@ -227,7 +218,7 @@ impl Kernel {
     }
 
     /// Arguments of an upcall or step; a sabotage that was asked for strikes there, too.
-    fn upcall_registers(&mut self, object: usize, arguments: [u32; 4]) {
+    pub fn upcall_registers(&mut self, object: usize, arguments: [u32; 4]) {
         let sabotage = core::mem::take(&mut self.domains[object].sabotage);
         let registers = &mut self.threads[object].top_mut().registers;
         registers[..4].copy_from_slice(&arguments);
@@ -275,129 +266,5 @@ impl Kernel {
                 self.report(object, "keeps failing at the same events: they are dropped");
             }
         }
-    }
-
-    /// The process to run: what the scheduler object chose, `first` if it cannot be asked. `None`: it has been asked.
-    pub fn choose(&mut self, first: usize) -> Option<usize> {
-        let inherited = self.threads[first].priority > self.threads[first].base_priority;
-        let Some(policy) = self.policy.filter(|_| !inherited && !self.scheduler.processes.is_power_of_two()) else {
-            return Some(first);
-        };
-        if self.scheduler.chosen.is_none() {
-            let domain = &self.domains[policy];
-            let free = domain.state == ObjectState::Running
-                && domain.granted.is_none()
-                && domain.waiters.is_empty()
-                && self.owner(policy).is_none()
-                && self.threads[policy].state == State::Idle;
-            if free && self.ssr.begin_object(server_id(policy), Some(request_id(policy))).is_ok() {
-                self.scheduler.ready(&mut self.threads, policy);
-                self.activate(policy, policy, None, Kind::Decide);
-                let (previous, since) = self.dispatched;
-                let ticks = self.threads[previous].ticks.wrapping_sub(since);
-                let ready = self.scheduler.processes;
-                let slot = (previous + 1).saturating_sub(OBJECTS) as u32;
-                self.upcall_registers(policy, [ready as u32, (ready >> 32) as u32, slot, ticks]);
-                return None;
-            }
-            self.trace(Trace::NoScheduler, policy, domain.state as u32);
-            self.scheduler.chosen = Some(first);
-        }
-        self.scheduler.chosen
-    }
-
-    /// The scheduler object has decided. A choice that cannot run is replaced by the kernel's own.
-    pub fn decided(&mut self, policy: usize, slot: u32, slice: u32) {
-        let ready = self.scheduler.processes;
-        let valid = slot < u64::BITS && ready >> slot & 1 == 1;
-        let slot = if valid { slot } else { ready.trailing_zeros() };
-        if ready != 0 {
-            let thread = OBJECTS + slot as usize;
-            self.threads[thread].slice = slice.clamp(1, MAX_SLICE);
-            self.scheduler.chosen = Some(thread);
-            self.dispatched = (thread, self.threads[thread].ticks);
-        }
-        self.release(policy);
-        if !self.has_events(policy) && !self.domains[policy].closings && self.domains[policy].order.is_none() {
-            self.rest(policy);
-        }
-    }
-
-    /// A kernel thread without work.
-    pub fn rest(&mut self, object: usize) {
-        if self.threads[object].state == State::Ready {
-            self.scheduler.unready(&mut self.threads, object);
-            self.threads[object].state = State::Idle;
-        }
-    }
-
-    /// `KernelCall::Control`.
-    pub fn control(&mut self, name: [u8; 16], what: u32) -> Result<(), Error> {
-        let what = Control::from_number(what).ok_or(Error::BadArgument)?;
-        let object = self.find_object(&name).ok_or(Error::NotFound)?;
-        match what {
-            Control::Probe => {
-                let probed = self.domains[object].info.probed;
-                self.domains[object].info.probed = if probed == 0 { self.tick.max(1) } else { probed };
-                self.post(object, Events::HEARTBEAT.bits());
-            }
-            Control::Start if matches!(self.domains[object].state, ObjectState::Held | ObjectState::Stopped) => {
-                self.start(object);
-            }
-            Control::Start => self.domains[object].order = None,
-            _ => {
-                self.domains[object].order = Some(what);
-                self.rouse(object);
-            }
-        }
-        Ok(())
-    }
-
-    /// Rebuilds an object that is held or stopped.
-    fn start(&mut self, object: usize) {
-        self.domains[object].failed_constructors = 0;
-        self.domains[object].suspect = true;
-        self.domains[object].order = None;
-        self.start_recovery(object, object);
-    }
-
-    /// Does what the supervisor ordered, on the kernel thread of an object that nobody is in.
-    pub fn obey(&mut self, object: usize) {
-        self.domains[object].hot.lock = UNUSUAL;
-        match self.domains[object].order.take() {
-            Some(Control::Restart) => self.start_recovery(object, object),
-            Some(Control::Hold) => {
-                self.domains[object].state = ObjectState::Held;
-                self.trace(Trace::State, object, ObjectState::Held as u32);
-                self.restore_priority(object);
-                self.rest(object);
-            }
-            Some(_) => self.stop(object, "stopped as ordered"),
-            None => self.release(object),
-        }
-    }
-
-    /// The kernel thread of an object that needs no rebuilding: sessions to close, orders, events; then it rests.
-    pub fn attend(&mut self, object: usize) {
-        if core::mem::take(&mut self.domains[object].closings) && self.close_next(object) {
-            self.domains[object].closings = true;
-            return;
-        }
-        if self.domains[object].order.is_some() {
-            match self.acquire(object, object) {
-                Ok(true) => return self.obey(object),
-                Ok(false) => return,
-                Err(_) => self.domains[object].order = None,
-            }
-        }
-        if self.domains[object].state == ObjectState::Running
-            && self.has_events(object)
-            && let Ok(Progress::Going) = self.try_event(object)
-        {
-            return;
-        }
-        // What the object was wanted for may have come to its end meanwhile.
-        self.forgo(object);
-        self.rest(object);
     }
 }

@@ -1,0 +1,296 @@
+//! Failure and blame (design: what counts as failure; Akeso's recovery domains).
+//!
+//! A failed activation is discarded and its SSR rolled back at once; its object then rebuilds itself ([`crate::recover`])
+//! while its callers wait. The failed call is a waiter like the others: when the object runs again, it is tried again
+//! from its saved arguments. Who made it fail is remembered.
+
+use abi::call::{METHOD_MASK, METHOD_SHIFT};
+use abi::info::{FailureInfo, Trace};
+use abi::layout::{self, PAGE};
+use abi::{Error, FailureKind};
+use ssr_manager::{BindingId, Fault as Write, RegionKind, State as Session};
+
+use crate::arch::cpu::{self, Fault};
+use crate::domain::{OBJECTS, UNUSUAL};
+use crate::kernel::{FAILURES, Kernel, request_id, server_id};
+use crate::recover::MAX_ATTEMPTS;
+use crate::thread::{Kind, MAX_DEPTH, Pending};
+
+/// Failures of a hook before its session, or its object, is given up.
+const MAX_HOOK_ATTEMPTS: u32 = 2;
+/// How far below its guard page a stack overflow may strike and still be called one, in bytes.
+const OVERFLOW_REACH: u32 = 0x8000;
+
+impl Kernel {
+    /// A data or prefetch abort in user mode: a page to open, a view to renew, or a failure.
+    pub fn on_abort(&mut self, thread: usize, fault: Fault, data: bool) {
+        if self.threads[thread].top().contextidr == 0 {
+            return;
+        }
+        let pc = self.threads[thread].top().pc;
+        if data && fault.write && fault.status == cpu::PERMISSION && self.threads[thread].depth > 0 {
+            match self.open_page(thread, self.threads[thread].depth, fault.address) {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(kind) => return self.fail(thread, kind, pc, fault.address),
+            }
+        }
+        let stack = layout::STACK_TOP - self.entry_of(self.domain_of(thread)).stack;
+        let kind = match (data, fault.status) {
+            (_, cpu::DEBUG) => FailureKind::Debug,
+            (true, cpu::ALIGNMENT) => FailureKind::Alignment,
+            (true, _) if fault.address < stack && stack - fault.address <= OVERFLOW_REACH => FailureKind::StackOverflow,
+            (true, _) => FailureKind::DataAbort,
+            (false, _) => FailureKind::PrefetchAbort,
+        };
+        self.fault(thread, kind, fault.address);
+    }
+
+    /// Opens a page of an undoable region of the activation at `depth` for writing. `false`: it is none.
+    ///
+    /// # Errors
+    /// The failure that the write is.
+    pub fn open_page(&mut self, thread: usize, depth: usize, address: u32) -> Result<bool, FailureKind> {
+        let (kind, base) = match address {
+            layout::COMMON_BASE..layout::COMMON_END => (RegionKind::Common, layout::COMMON_BASE),
+            layout::SSR_BASE..layout::MMIO_BASE => (RegionKind::Ssr, layout::SSR_BASE),
+            _ => return Ok(false),
+        };
+        let server = self.domain_at(self.threads[thread].frame(depth).domain);
+        if server >= OBJECTS {
+            return Ok(false);
+        }
+        if kind == RegionKind::Ssr && self.read_only(thread, depth, server) {
+            return Ok(false);
+        }
+        let page = ((address - base) / PAGE) as usize;
+        self.domains[server].hot.lock |= UNUSUAL;
+        match self.ssr.write_fault(server_id(server), kind, page, &mut self.machine) {
+            Ok(Write::Opened | Write::Spurious) => Ok(true),
+            Ok(Write::NotOurs) => Ok(false),
+            Ok(Write::Damaged) => Err(FailureKind::SsrDamaged),
+            Err(_) => Err(FailureKind::UndoExhausted),
+        }
+    }
+
+    /// Whether the activation at `depth` is a method that is declared read-only.
+    fn read_only(&self, thread: usize, depth: usize, server: usize) -> bool {
+        let method = self.threads[thread].frame(depth - 1).registers[7] >> METHOD_SHIFT & METHOD_MASK;
+        let called = matches!(self.threads[thread].frame(depth).kind, Kind::Fast | Kind::Method);
+        called && method < 64 && self.entry_of(server).read_only >> method & 1 == 1
+    }
+
+    /// Something that a context must not do: an activation fails, a program ends.
+    pub fn fault(&mut self, thread: usize, kind: FailureKind, address: u32) {
+        let pc = self.threads[thread].top().pc;
+        if self.threads[thread].depth > 0 {
+            return self.fail(thread, kind, pc, address);
+        }
+        let domain = self.domain_of(thread);
+        let name = self.entry_of(domain).name;
+        let name = abi::call::name_str(&name);
+        log::warn!("[kernel] program {name} ended: {} at {pc:#x}, address {address:#x}", kind.name());
+        self.end_process(domain, 128 + kind as u32);
+    }
+
+    /// The running activation of a thread failed.
+    pub fn fail(&mut self, thread: usize, kind: FailureKind, pc: u32, address: u32) {
+        let depth = self.threads[thread].depth;
+        let frame = self.threads[thread].top();
+        let (entered_for, mark, called_through) = (frame.kind, frame.mark, frame.binding);
+        let server = self.domain_of(thread);
+        let binding = self.binding_at(called_through);
+        self.record(thread, server, binding, kind, pc, address);
+        self.domains[server].info.failures += 1;
+        let request = request_id(thread);
+        if depth > 1 && self.ssr.nested_finishes(request) != mark {
+            return self.fail_request(thread, server, pc);
+        }
+        self.ssr.rollback(server_id(server), &mut self.machine);
+        if depth == 1 && !self.threads[thread].committed() {
+            self.undo_inner(thread);
+        }
+        self.threads[thread].depth = depth - 1;
+        let failed = self.threads[thread].frame_mut(depth);
+        failed.attempts += 1;
+        let same = failed.attempts > 1 && failed.failed_at == pc;
+        failed.failed_at = pc;
+        failed.status = u32::from(same);
+        let attempts = failed.attempts;
+        self.domains[server].suspect |= attempts > 1;
+        self.start_recovery(server, thread);
+        if thread == server && depth == 1 {
+            return self.object_failed(thread, entered_for, binding);
+        }
+        match (entered_for, binding) {
+            (Kind::Reload, Some(binding)) if attempts >= MAX_HOOK_ATTEMPTS => self.lose_session(server, binding),
+            (Kind::Flush, Some(binding)) if attempts >= MAX_ATTEMPTS => self.give_up_flush(thread, server, binding),
+            _ => self.domains[server].info.retried += 1,
+        }
+    }
+
+    /// An activation failed after calls of its own had taken effect: the request as a whole is undone and tried
+    /// again from its outer end. The objects in between did nothing wrong, but lost their activations: they
+    /// are rebuilt, too, without a failure being charged to them.
+    fn fail_request(&mut self, thread: usize, failed: usize, pc: u32) {
+        for depth in (1..=self.threads[thread].depth).rev() {
+            let server = self.domain_at(self.threads[thread].frame(depth).domain);
+            self.ssr.rollback(server_id(server), &mut self.machine);
+            self.threads[thread].depth = depth - 1;
+            self.abandon(thread);
+            self.start_recovery(server, thread);
+        }
+        if !self.threads[thread].committed() {
+            self.undo_inner(thread);
+        }
+        let outer = self.threads[thread].frame_mut(1);
+        outer.attempts += 1;
+        outer.status = u32::from(outer.attempts > 1 && outer.failed_at == pc);
+        outer.failed_at = pc;
+        let (suspect, attempts, kind, binding) = (outer.attempts > 1, outer.attempts, outer.kind, outer.binding);
+        self.domains[failed].suspect |= suspect;
+        self.domains[failed].info.retried += 1;
+        if thread < OBJECTS {
+            let binding = self.binding_at(binding);
+            self.object_failed(thread, kind, binding);
+        } else if kind == Kind::Flush
+            && attempts >= MAX_ATTEMPTS
+            && let Some(binding) = self.binding_at(binding)
+        {
+            self.give_up_flush(thread, failed, binding);
+        }
+    }
+
+    /// What a context that is unwound was about to open or close is nobody's any more.
+    fn abandon(&mut self, thread: usize) {
+        if self.threads[thread].depth == 0 {
+            return;
+        }
+        match self.threads[thread].pending() {
+            Pending::Open(handle) => {
+                self.ssr.revoke(BindingId::new(handle.index as u16), &mut self.machine);
+            }
+            Pending::Close(handle) => {
+                let binding = BindingId::new(handle.index as u16);
+                self.close_later(self.server_of(binding), binding);
+            }
+            _ => {}
+        }
+    }
+
+    /// A flush that keeps failing: what it should have put out is lost, and the client is told.
+    fn give_up_flush(&mut self, thread: usize, server: usize, binding: BindingId) {
+        self.ssr.set_flush(binding, false);
+        self.threads[thread].answer(Err(Error::ServerFault));
+        self.domains[server].info.failed_requests += 1;
+    }
+
+    /// Undoes what inner calls of a request retained; healthy objects are reloaded, not restarted.
+    pub fn undo_inner(&mut self, thread: usize) {
+        let request = request_id(thread);
+        if self.ssr.retained(request, None).is_some() {
+            self.ssr.undo_request(request, &mut self.machine);
+            for server in 0..OBJECTS {
+                self.unpark(server);
+            }
+        }
+    }
+
+    /// Whether the call that a thread is about to try again has no more tries.
+    pub fn hopeless(&self, thread: usize, server: usize) -> bool {
+        let frame = self.threads[thread].frame(self.threads[thread].depth + 1);
+        let again = frame.attempts >= 2 && frame.status != 0 && !self.domains[server].was_damaged;
+        frame.attempts >= MAX_ATTEMPTS || again
+    }
+
+    /// Ends a request that keeps failing, and charges it to its session.
+    pub fn end_hopeless(&mut self, thread: usize, server: usize, binding: BindingId) -> Error {
+        self.domains[server].info.failed_requests += 1;
+        let client = self.domain_of(thread);
+        if !self.ssr.binding(binding).nested() && self.charge(client, server) {
+            self.close_later(server, binding);
+            self.report(server, "revokes a session whose requests kept failing");
+            return Error::Blamed;
+        }
+        Error::ServerFault
+    }
+
+    /// Charges a failed request to a process, whichever session it was under. Whether that was one too many: then
+    /// the process may not bind to the object before its back-off ends.
+    pub fn charge(&mut self, client: usize, server: usize) -> bool {
+        let entry = self.entry_of(server);
+        let charges = self.domains[client].charges[server].saturating_add(1);
+        let over = entry.blame_limit > 0 && u32::from(charges) >= entry.blame_limit;
+        self.domains[client].charges[server] = if over { 0 } else { charges };
+        if over {
+            self.domains[client].blamed_until[server] = Some(self.tick.wrapping_add(entry.blame_backoff));
+        }
+        over
+    }
+
+    /// A session ends without its client: the object's kernel thread runs `close`.
+    pub fn close_later(&mut self, server: usize, binding: BindingId) {
+        if !matches!(self.ssr.binding(binding).state(), Session::Active | Session::Closing) {
+            self.ssr.revoke(binding, &mut self.machine);
+            return;
+        }
+        self.ssr.closing(binding);
+        self.domains[server].closings = true;
+        self.rouse(server);
+    }
+
+    /// The state of a session cannot be kept.
+    pub fn lose_session(&mut self, server: usize, binding: BindingId) {
+        if self.ssr.binding(binding).state() == Session::Closing {
+            // Its client is gone: nobody would unbind it.
+            self.ssr.revoke(binding, &mut self.machine);
+        } else {
+            self.ssr.lose(binding);
+        }
+        self.domains[server].info.lost_sessions += 1;
+        self.report(server, "gives up a session whose state cannot be reloaded");
+    }
+
+    /// Remembers a failure.
+    fn record(
+        &mut self,
+        thread: usize,
+        server: usize,
+        binding: Option<BindingId>,
+        kind: FailureKind,
+        pc: u32,
+        address: u32,
+    ) {
+        let frame = self.threads[thread].top();
+        let method = match frame.kind {
+            Kind::Fast | Kind::Method if thread != server => {
+                let depth = self.threads[thread].depth.clamp(1, MAX_DEPTH - 1);
+                self.threads[thread].frame(depth - 1).registers[7] >> METHOD_SHIFT & METHOD_MASK
+            }
+            kind => 0x8000_0000 | kind.hook(),
+        };
+        let mut chain = [0xff; 8];
+        for (place, depth) in chain.iter_mut().zip(0..=self.threads[thread].depth) {
+            *place = self.domain_at(self.threads[thread].frame(depth).domain) as u8;
+        }
+        let (registers, cpsr) = (frame.registers, frame.cpsr);
+        let slot = self.failure_count as usize % FAILURES;
+        self.failure_count += 1;
+        self.failures[slot] = FailureInfo {
+            object: self.entry_of(server).name,
+            number: self.failure_count,
+            kind: kind as u32,
+            pc,
+            address,
+            method,
+            session: binding.map_or(u32::MAX, |binding| binding.index() as u32),
+            process: self.process_number(thread),
+            tick: self.tick,
+            registers,
+            cpsr,
+            chain,
+        };
+        self.trace(Trace::Failure, server, kind as u32);
+        self.tell_supervisor();
+    }
+}
