@@ -1,23 +1,21 @@
-//! `supervisor`.
+//! `supervisor`: what becomes of services that keep failing (MINIX 3's reincarnation server; DSN'07, section 5).
+//!
+//! The kernel rebuilds whatever fails at once, by itself. This object judges: it tells crash loops from transients, holds
+//! services back for longer and longer, gives them up so that it can be seen, asks them whether they are well, and keeps the
+//! log. Its own failures it survives like any service; the kernel watches it, and never gives it up.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![deny(unsafe_code)]
 
-use rt::{Construct, Service, Session};
+mod judge;
+mod lines;
+mod record;
+mod server;
+mod system;
+#[cfg(test)]
+mod tests;
+mod watch;
 
-struct Server;
+use server::Server;
+use system::Machine;
 
-impl Service for Server {
-    type State = ();
-
-    fn new(_: &mut Construct) -> Self {
-        Server
-    }
-}
-
-impl supervisor::Supervisor for Server {
-    fn nothing(&mut self, _: &mut Session<()>) -> Result<u32, rt::Error> {
-        Ok(0)
-    }
-}
-
-rt::service!(Server: supervisor::Supervisor);
+rt::service!(Server<Machine>: supervisor::Supervisor);
