@@ -213,7 +213,8 @@ impl<S: System + Default + 'static> Supervisor for Server<S> {
         let (index, _) = self.ordered(&name)?;
         self.order(index, Control::Stop);
         let record = &mut self.common.records[index];
-        (record.standing, record.held_until, record.next_probe) = (Standing::Stopped as u32, 0, 0);
+        (record.standing, record.starting) = (Standing::Stopped as u32, 0);
+        (record.held_until, record.next_probe) = (0, 0);
         let name = self.manifests[index].name;
         self.say([line(format_args!("{} is stopped as ordered", name_str(&name)))]);
         self.arm();

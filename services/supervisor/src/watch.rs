@@ -28,6 +28,8 @@ const FIRST_PROCESS: u8 = 64;
 
 /// Microseconds in a tick.
 const TICK: u64 = 1000;
+/// Microseconds between two looks at a service that was started and does not run yet: so its run is seen to begin.
+const STARTING: u64 = 2 * TICK;
 
 impl<S: System> Server<S> {
     /// Gives the orders that the look before decided on; if there are none, reads failures and judges them, ends back-offs that
@@ -213,6 +215,10 @@ impl<S: System> Server<S> {
                 self.give_up(index, format_args!("the kernel cannot build it"));
             }
             Standing::Watched if running => self.probe(index, info, now),
+            // While it is being rebuilt it cannot answer.
+            Standing::Watched if record.next_probe != 0 && record.next_probe <= now => {
+                record.next_probe = now + STARTING
+            }
             _ => {}
         }
     }
@@ -267,7 +273,8 @@ impl<S: System> Server<S> {
     /// Holds a service until then.
     fn hold(&mut self, index: usize, until: u64) {
         let record = &mut self.common.records[index];
-        (record.standing, record.held_until, record.next_probe) = (Standing::Held as u32, until, 0);
+        (record.standing, record.starting) = (Standing::Held as u32, 0);
+        (record.held_until, record.next_probe) = (until, 0);
         self.order(index, Control::Hold);
     }
 
@@ -275,7 +282,8 @@ impl<S: System> Server<S> {
     fn give_up(&mut self, index: usize, why: core::fmt::Arguments<'_>) {
         let reboot = self.policy(index).give_up == 1;
         let record = &mut self.common.records[index];
-        (record.standing, record.held_until, record.next_probe) = (Standing::GivenUp as u32, 0, 0);
+        (record.standing, record.starting) = (Standing::GivenUp as u32, 0);
+        (record.held_until, record.next_probe) = (0, 0);
         let name = self.manifests[index].name;
         let what = if reboot { "the board starts anew" } else { "it is stopped" };
         // Never left out: nobody else would say it.
@@ -344,10 +352,12 @@ impl<S: System> Server<S> {
         if self.has_orders() {
             return self.look_again();
         }
-        let held = |standing: Standing, until: u64| if standing == Standing::Held { Some(until) } else { None };
+        let now = self.system.now();
         let services = self.common.records.iter().flat_map(|record| {
+            let held = (record.standing() == Standing::Held).then_some(record.held_until);
             let probe = (record.next_probe != 0).then_some(record.next_probe);
-            [held(record.standing(), record.held_until), probe]
+            let starting = (record.starting != 0).then_some(now + STARTING);
+            [held, probe, starting]
         });
         let next = services.chain([self.common.window.ends()]).flatten().min();
         self.system.deadline(next);

@@ -117,7 +117,7 @@ impl System for Handle {
         let mut world = self.call();
         let index = world.objects.iter().position(|info| name_str(&info.name) == service).ok_or(Error::NotFound)?;
         world.orders.push((service.to_owned(), what));
-        world.event |= what != Control::Probe;
+        world.event |= what == Control::Stop;
         let tick = (world.now / 1000) as u32;
         let answers = world.answers[index];
         let info = &mut world.objects[index];
