@@ -8,7 +8,7 @@ use abi::call::{Hook, LEND_READ, LEND_WRITE, METHOD_MASK, METHOD_SHIFT};
 use abi::{Error, FailureKind, Handle};
 use ssr_manager::{Begin, BeginError, BindingId, State as Session};
 
-use crate::domain::{OBJECTS, UNUSUAL};
+use crate::domain::UNUSUAL;
 use crate::kernel::{Kernel, request_id, server_id};
 use crate::thread::{FRESH, Kind, Lent, MAX_DEPTH, Pending, USER_MODE};
 
@@ -86,7 +86,7 @@ impl Kernel {
         {
             return Err(Error::BadMethod);
         }
-        match self.ssr.binding(binding).state() {
+        match self.ssr.binding(binding).state {
             Session::Active => {}
             Session::Lost => return Err(Error::SessionLost),
             _ => return Err(Error::StaleHandle),
@@ -179,7 +179,7 @@ impl Kernel {
         let request = request_id(thread);
         let mut next = self.ssr.retained(request, None);
         while let Some(binding) = next {
-            if self.ssr.wants_flush(binding) && self.ssr.binding(binding).state() == Session::Active {
+            if self.ssr.wants_flush(binding) && self.ssr.binding(binding).state == Session::Active {
                 let server = self.server_of(binding);
                 match self.acquire(thread, server) {
                     Ok(false) => return Ok(Step::Going),
@@ -212,19 +212,8 @@ impl Kernel {
 
     /// Releases what a request retains, and lets those run who waited for it.
     pub fn release_request(&mut self, thread: usize) {
-        let request = request_id(thread);
-        let mut servers = 0u64;
-        let mut next = self.ssr.retained(request, None);
-        if next.is_none() {
-            return;
-        }
-        while let Some(binding) = next {
-            servers |= 1 << self.server_of(binding);
-            next = self.ssr.retained(request, Some(binding));
-        }
-        self.ssr.release_request(request, &mut self.machine);
-        for server in (0..OBJECTS).filter(|server| servers >> server & 1 == 1) {
-            self.unpark(server);
+        while let Some(server) = self.ssr.release_next(request_id(thread), &mut self.machine) {
+            self.unpark(server.index());
         }
     }
 
@@ -258,7 +247,7 @@ impl Kernel {
             None => self.own_view(server),
         };
         let (address, session, client) = binding.map_or((0, 0, 0), |binding| {
-            let client = self.ssr.binding(binding).client() & 0xff;
+            let client = self.ssr.binding(binding).client & 0xff;
             (self.binding_address(binding), binding.index() as u32, client)
         });
         let (entry, domain) = (self.entry_of(server), self.address_of(server));

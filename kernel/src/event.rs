@@ -137,7 +137,7 @@ impl Kernel {
     pub fn on_notify(&mut self, thread: usize, session: u32) {
         let server = self.domain_of(thread);
         let binding = (session < MAX_BINDINGS as u32).then(|| BindingId::new(session as u16));
-        let own = binding.filter(|binding| self.ssr.binding(*binding).server() == Some(server_id(server)));
+        let own = binding.filter(|binding| self.ssr.binding(*binding).server == Some(server_id(server)));
         let Some(binding) = own else { return self.answer(thread, Err(Error::BadArgument), 0) };
         if !self.threads[thread].note(binding) {
             self.threads[thread].notes_all |= 1 << server;
@@ -164,7 +164,7 @@ impl Kernel {
     }
 
     fn notify(&mut self, binding: BindingId) {
-        let (client, bits) = (self.ssr.binding(binding).client(), self.ssr.events(binding));
+        let (client, bits) = (self.ssr.binding(binding).client, self.ssr.events(binding));
         let domain = (client & 0xff) as usize;
         if bits != 0 && self.domains[domain].role != Role::None && self.client_of(domain) == client {
             self.post(domain, bits);
@@ -229,7 +229,7 @@ impl Kernel {
     pub fn event_step_done(&mut self, object: usize, next: u32) {
         let known = |session: &u32| {
             let binding = BindingId::new(*session as u16);
-            *session < MAX_BINDINGS as u32 && self.ssr.binding(binding).server() == Some(server_id(object))
+            *session < MAX_BINDINGS as u32 && self.ssr.binding(binding).server == Some(server_id(object))
         };
         let session = next.checked_sub(1).filter(known);
         let domain = &mut self.domains[object];

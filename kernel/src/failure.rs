@@ -187,12 +187,8 @@ impl Kernel {
 
     /// Undoes what inner calls of a request retained; healthy objects are reloaded, not restarted.
     pub fn undo_inner(&mut self, thread: usize) {
-        let request = request_id(thread);
-        if self.ssr.retained(request, None).is_some() {
-            self.ssr.undo_request(request, &mut self.machine);
-            for server in 0..OBJECTS {
-                self.unpark(server);
-            }
+        while let Some(server) = self.ssr.undo_next(request_id(thread), &mut self.machine) {
+            self.unpark(server.index());
         }
     }
 
@@ -207,7 +203,7 @@ impl Kernel {
     pub fn end_hopeless(&mut self, thread: usize, server: usize, binding: BindingId) -> Error {
         self.domains[server].info.failed_requests += 1;
         let client = self.domain_of(thread);
-        if !self.ssr.binding(binding).nested() && self.charge(client, server) {
+        if !self.ssr.binding(binding).nested && self.charge(client, server) {
             self.close_later(server, binding);
             self.report(server, "revokes a session whose requests kept failing");
             return Error::Blamed;
@@ -230,7 +226,7 @@ impl Kernel {
 
     /// A session ends without its client: the object's kernel thread runs `close`.
     pub fn close_later(&mut self, server: usize, binding: BindingId) {
-        if !matches!(self.ssr.binding(binding).state(), Session::Active | Session::Closing) {
+        if !matches!(self.ssr.binding(binding).state, Session::Active | Session::Closing) {
             self.ssr.revoke(binding, &mut self.machine);
             return;
         }
@@ -241,7 +237,7 @@ impl Kernel {
 
     /// The state of a session cannot be kept.
     pub fn lose_session(&mut self, server: usize, binding: BindingId) {
-        if self.ssr.binding(binding).state() == Session::Closing {
+        if self.ssr.binding(binding).state == Session::Closing {
             // Its client is gone: nobody would unbind it.
             self.ssr.revoke(binding, &mut self.machine);
         } else {

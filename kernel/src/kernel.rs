@@ -345,7 +345,7 @@ impl Kernel {
 
     /// Server of a binding.
     pub fn server_of(&self, binding: BindingId) -> usize {
-        self.ssr.binding(binding).server().map_or(0, ServerId::index)
+        self.ssr.binding(binding).server.map_or(0, ServerId::index)
     }
 }
 

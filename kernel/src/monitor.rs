@@ -9,7 +9,7 @@ use abi::info::ObjectState;
 use ssr_manager::RequestId;
 
 use crate::domain::UNUSUAL;
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, server_id};
 use crate::thread::{MAX_DEPTH, State};
 
 impl Kernel {
@@ -179,7 +179,8 @@ impl Kernel {
         let usual = domain.state == ObjectState::Running
             && domain.waiters.is_empty()
             && domain.granted.is_none()
-            && domain.sabotage == 0;
+            && domain.sabotage == 0
+            && self.ssr.server_holder(server_id(server)).is_none();
         if domain.hot.lock & !UNUSUAL == 0 {
             self.domains[server].hot.lock = if usual { 0 } else { UNUSUAL };
         } else {

@@ -252,7 +252,7 @@ impl Kernel {
     pub fn close_next(&mut self, object: usize) -> bool {
         let mut next = self.ssr.next_session(server_id(object), None);
         while let Some(binding) = next {
-            if self.ssr.binding(binding).state() == Session::Closing && !self.closed_by_client(binding) {
+            if self.ssr.binding(binding).state == Session::Closing && !self.closed_by_client(binding) {
                 let handle = self.ssr.handle(binding);
                 self.threads[object].frame_mut(1).attempts = 0;
                 if let Ok(Step::Going) = self.try_close(object, handle) {

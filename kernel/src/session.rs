@@ -32,8 +32,8 @@ impl Kernel {
         }
         if self.threads[thread].frame(self.threads[thread].depth + 1).attempts >= 2 {
             self.release(server);
-            if !self.ssr.binding(binding).nested() {
-                self.charge((self.ssr.binding(binding).client() & 0xff) as usize, server);
+            if !self.ssr.binding(binding).nested {
+                self.charge((self.ssr.binding(binding).client & 0xff) as usize, server);
             }
             self.ssr.revoke(binding, &mut self.machine);
             return if kind == Kind::Close { Ok(Step::Done(0)) } else { Err(Error::ServerFault) };
@@ -87,13 +87,16 @@ impl Kernel {
         }
         let nested = self.domains[client].role == Role::Object;
         let number = self.client_of(client);
-        if nested && let Some(handle) = self.existing_session(number, server) {
+        let own = |state| self.ssr.session_between(number, server_id(server), state).filter(|_| nested);
+        let (old, lost) = (own(Session::Active), own(Session::Lost));
+        if let Some(binding) = old {
             // An object has one session with each of its servers: rebuilt, it finds the old one again.
-            self.answer_handle(thread, handle);
+            self.answer_handle(thread, self.ssr.handle(binding));
             return Ok(());
         }
-        if nested {
-            self.forget_lost_session(number, server);
+        if let Some(binding) = lost {
+            // It has no use for the one that it lost.
+            self.ssr.revoke(binding, &mut self.machine);
         }
         if let Some(until) = self.domains[client].blamed_until[server] {
             if (self.tick.wrapping_sub(until) as i32) < 0 {
@@ -122,34 +125,12 @@ impl Kernel {
         Ok(())
     }
 
-    fn existing_session(&self, client: u32, server: usize) -> Option<Handle> {
-        let mut next = self.ssr.sessions_of(client, None);
-        while let Some(binding) = next {
-            if self.server_of(binding) == server && self.ssr.binding(binding).state() == Session::Active {
-                return Some(self.ssr.handle(binding));
-            }
-            next = self.ssr.sessions_of(client, Some(binding));
-        }
-        None
-    }
-
-    /// An object that binds again has no use for the session that it lost.
-    fn forget_lost_session(&mut self, client: u32, server: usize) {
-        let mut next = self.ssr.sessions_of(client, None);
-        while let Some(binding) = next {
-            next = self.ssr.sessions_of(client, Some(binding));
-            if self.server_of(binding) == server && self.ssr.binding(binding).state() == Session::Lost {
-                self.ssr.revoke(binding, &mut self.machine);
-            }
-        }
-    }
-
     /// `KernelCall::Unbind`.
     pub fn on_unbind(&mut self, thread: usize, handle: Handle) {
         let client = self.client_of(self.domain_of(thread));
         match self.ssr.find(handle, client) {
             Err(error) => self.answer(thread, Err(error), 0),
-            Ok(binding) if self.ssr.binding(binding).state() == Session::Lost => {
+            Ok(binding) if self.ssr.binding(binding).state == Session::Lost => {
                 self.ssr.revoke(binding, &mut self.machine);
                 self.answer(thread, Ok(()), 0);
             }

@@ -25,7 +25,7 @@ pub enum State {
 abi::initial! {
     /// One client's session with one server.
     ///
-    /// The kernel's fast path reads the public fields at their offsets (`core::mem::offset_of!`); their order,
+    /// The kernel's fast path reads the first ten fields at their offsets (`core::mem::offset_of!`); their order,
     /// the size and the alignment of 128 bytes are part of its contract. While `fast_generation` is not 0 and `epoch`
     /// is the server's, it may run a call without this library: it copies `used` bytes from `ssr` to `preimage`,
     /// enters the server and at the return checks the header and stores the new `used`. If anything else happens in
@@ -57,7 +57,8 @@ abi::initial! {
         /// What the client wants to be notified by; see [`crate::Manager::set_events`].
         pub(crate) events: u32 = 0,
         pub(crate) generation: u32 = 0,
-        pub(crate) client: u32 = 0,
+        /// Number of the client, as given to `bind`.
+        pub client: u32 = 0,
         /// The pre-image page of a nested small SSR, as of the first use in the request.
         pub(crate) first: Page = Page::NONE,
         /// `used` at the first use in the request; `None` while no pre-image of it is kept.
@@ -66,7 +67,8 @@ abi::initial! {
         pub(crate) sums: Page = Page::NONE,
         /// Checksum of a small SSR, over `used` bytes.
         pub(crate) sum: u64 = 0,
-        pub(crate) server: Option<ServerId> = None,
+        /// The server; `None` for a free slot.
+        pub server: Option<ServerId> = None,
         /// Next binding that `holder` retains.
         pub(crate) next_retained: Option<BindingId> = None,
         /// The request that retains this binding.
@@ -77,8 +79,10 @@ abi::initial! {
         pub(crate) pages: u16 = 0,
         /// Pages of a large SSR, from the first, that are read-only at rest.
         pub(crate) bound: u16 = 0,
-        pub(crate) state: State = State::Free,
-        pub(crate) nested: bool = false,
+        /// Where it is in its life.
+        pub state: State = State::Free,
+        /// Whether the client is an object.
+        pub nested: bool = false,
         pub(crate) flush: bool = false,
         /// The server has checksums.
         pub(crate) integrity: bool = false,
@@ -88,26 +92,6 @@ abi::initial! {
 const _: () = assert!(size_of::<Binding>() == 128 && offset_of!(Binding, used) == 12);
 
 impl Binding {
-    /// Where it is in its life.
-    pub fn state(&self) -> State {
-        self.state
-    }
-
-    /// Number of the client, as given to `bind`.
-    pub fn client(&self) -> u32 {
-        self.client
-    }
-
-    /// The server; `None` for a free slot.
-    pub fn server(&self) -> Option<ServerId> {
-        self.server
-    }
-
-    /// Whether the client is an object.
-    pub fn nested(&self) -> bool {
-        self.nested
-    }
-
     /// Whether hooks still concern it: opened, and its state not lost.
     pub(crate) fn in_session(&self) -> bool {
         matches!(self.state, State::Active | State::Closing)

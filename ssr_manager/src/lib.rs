@@ -19,7 +19,7 @@
 //! 1. A server has at most one open SSR, and only between [`Manager::begin`] (or [`Manager::adopt`]) and
 //!    [`Manager::finish`] or [`Manager::rollback`].
 //! 2. Each page has at most two pre-images; their frames come from the server's own reserve.
-//! 3. `rollback` restores what held at `begin`; `undo_request` what held at the first use in the request.
+//! 3. `rollback` restores what held at `begin`; `undo_next` what held at the first use in the request.
 //! 4. A page of a large SSR below `used`, or of a common region, is writable only in an activation that
 //!    holds its pre-image.
 //! 5. When the last binding has ended, every frame taken since registration has been given back.

@@ -143,11 +143,8 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
 
     /// Enters a binding in the sets that it belongs to, or takes it out of them.
     fn enlist(&mut self, server: ServerId, b: BindingId, live: bool) {
-        let Binding { client, nested, .. } = self.bindings[b.index()];
-        let state = &mut self.servers[server.index()];
-        state.sessions.put(b, live);
-        state.direct = if live { state.direct + u16::from(!nested) } else { state.direct - u16::from(!nested) };
-        self.held[client as usize & 0xff].put(b, live);
+        self.servers[server.index()].sessions.put(b, live);
+        self.held[self.bindings[b.index()].client as usize & 0xff].put(b, live);
         self.free.put(b, !live);
     }
 
@@ -345,6 +342,14 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         self.held_by(client, after).find(|b| self.bindings[b.index()].state != State::Ending)
     }
 
+    /// A session of a client with a server, in this state.
+    pub fn session_between(&self, client: u32, server: ServerId, state: State) -> Option<BindingId> {
+        self.held_by(client, None).find(|b| {
+            let binding = &self.bindings[b.index()];
+            (binding.server, binding.state) == (Some(server), state)
+        })
+    }
+
     /// Bindings that a client holds, those that are ending included. Takes time in proportion to their number.
     pub fn bindings_of(&self, client: u32) -> usize {
         self.held_by(client, None).count()
@@ -369,26 +374,15 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         self.servers[server.index()].frames as usize
     }
 
-    /// Decides anew whether the fast path may be taken with this binding, up to the epoch, which the fast path itself
-    /// compares.
+    /// Decides anew whether the fast path may be taken with this binding, but for what changes for all sessions of a
+    /// server at once: the fast path itself compares the epoch, and a lock word refuses it while a request retains the
+    /// server ([`Manager::server_holder`]).
     pub(crate) fn refresh(&mut self, b: BindingId) {
         let binding = &mut self.bindings[b.index()];
         binding.fast_generation = 0;
         let ready = binding.state == State::Active && binding.contextidr != 0;
-        let plain = !binding.nested && binding.pages <= 1 && !binding.integrity;
-        if ready && plain && binding.server.is_some_and(|server| self.servers[server.index()].holder.is_none()) {
+        if ready && !binding.nested && binding.pages <= 1 && !binding.integrity {
             binding.fast_generation = binding.generation;
-        }
-    }
-
-    /// [`Manager::refresh`] for all sessions of a serial server, when a request begins or ceases to retain it.
-    /// Takes time in proportion to the sessions, unless all clients are objects.
-    pub(crate) fn refresh_serial(&mut self, server: ServerId) {
-        let state = &self.servers[server.index()];
-        let mut next = state.sessions.next(None).filter(|_| state.config.serial && state.direct > 0);
-        while let Some(b) = next {
-            self.refresh(b);
-            next = self.servers[server.index()].sessions.next(next);
         }
     }
 }

@@ -26,7 +26,7 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     }
 
     /// The request that retains a serial server whole, if any: an activation of its own (a constructor) must be part
-    /// of it.
+    /// of it, and no call may take the fast path.
     pub fn server_holder(&self, server: ServerId) -> Option<RequestId> {
         self.servers[server.index()].holder
     }
@@ -57,34 +57,34 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         }
     }
 
-    /// Ends the request: commits what is not yet committed and releases all bindings.
-    pub fn release_request(&mut self, request: RequestId, os: &mut impl Platform) {
-        while let Some(b) = self.requests[request.index()].first {
-            self.end_changes(b, Fate::Commit, os);
-            self.release(b, request, os);
-        }
+    /// Ends the request, one binding at a time: commits what is not yet committed and releases the binding. Tells whose
+    /// session that was; `None` at the end.
+    pub fn release_next(&mut self, request: RequestId, os: &mut impl Platform) -> Option<ServerId> {
+        let b = self.requests[request.index()].first?;
+        self.end_changes(b, Fate::Commit, os);
+        self.release(b, request, os)
     }
 
-    /// Ends the request without effect: restores every binding that it retains, and the common regions of its serial
-    /// servers, to their state at its first use; each of these sessions needs a reload.
+    /// Ends the request without effect, one binding at a time: restores it, and the common region of its server if that
+    /// is serial, to their state at the first use in the request. The session needs a reload then. Tells whose it was;
+    /// `None` at the end.
     ///
     /// Activations of the request that are still open must have been rolled back before.
-    pub fn undo_request(&mut self, request: RequestId, os: &mut impl Platform) {
-        while let Some(b) = self.requests[request.index()].first {
-            let binding = &mut self.bindings[b.index()];
-            // Behind the server's, even if it was there already: a reload is due.
-            binding.epoch = binding.epoch.wrapping_sub(1);
-            binding.flush = false;
-            if let Some(used) = binding.first_used {
-                binding.used = used;
-                if binding.pages == 1 {
-                    restore(Page(binding.ssr), binding.first, used as usize, os);
-                    self.seal(Region::Ssr(b), 0, os);
-                }
+    pub fn undo_next(&mut self, request: RequestId, os: &mut impl Platform) -> Option<ServerId> {
+        let b = self.requests[request.index()].first?;
+        let binding = &mut self.bindings[b.index()];
+        // Behind the server's, even if it was there already: a reload is due.
+        binding.epoch = binding.epoch.wrapping_sub(1);
+        binding.flush = false;
+        if let Some(used) = binding.first_used {
+            binding.used = used;
+            if binding.pages == 1 {
+                restore(Page(binding.ssr), binding.first, used as usize, os);
+                self.seal(Region::Ssr(b), 0, os);
             }
-            self.end_changes(b, Fate::Undo, os);
-            self.release(b, request, os);
         }
+        self.end_changes(b, Fate::Undo, os);
+        self.release(b, request, os)
     }
 
     /// Ends what a request could undo: the changes to a binding, and those to the common region of a serial server.
@@ -118,23 +118,20 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
             Some(last) => self.bindings[last.index()].next_retained = Some(b),
             None => list.first = Some(b),
         }
-        let state = &mut self.servers[server.index()];
-        if state.config.serial && state.holder.replace(request).is_none() {
-            self.refresh_serial(server);
+        if self.servers[server.index()].config.serial {
+            self.servers[server.index()].holder = Some(request);
         }
     }
 
     /// Takes the first binding out of the list of a request. The first one of a serial server frees that whole server,
     /// the changes to which have ended.
-    fn release(&mut self, b: BindingId, request: RequestId, os: &mut impl Platform) {
+    fn release(&mut self, b: BindingId, request: RequestId, os: &mut impl Platform) -> Option<ServerId> {
         let binding = &mut self.bindings[b.index()];
+        let server = binding.server?;
         binding.holder = None;
         self.requests[request.index()].first = binding.next_retained.take();
-        if let Some(server) = binding.server
-            && self.servers[server.index()].holder.take().is_some()
-        {
-            self.refresh_serial(server);
-        }
+        self.servers[server.index()].holder = None;
         self.settle(b, os);
+        Some(server)
     }
 }

@@ -44,8 +44,6 @@ abi::initial! {
         /// How often the server's private state was lost, modulo 2^32.
         pub(crate) epoch: u32 = 0,
         pub(crate) sessions: Set = Set::INITIAL,
-        /// Sessions whose client is a program.
-        pub(crate) direct: u16 = 0,
         /// An activation is running, of the session `open` or of none.
         pub(crate) active: bool = false,
         pub(crate) open: Option<BindingId> = None,

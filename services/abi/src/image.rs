@@ -265,10 +265,11 @@ impl<'a> Image<'a> {
         self.entries
     }
 
-    /// The bytes of a segment, without padding.
+    /// The bytes of a segment, padded with zeros to whole pages as they are in the image.
     pub fn segment(&self, segment: &Segment) -> &'a [u8] {
         let start = segment.offset as usize;
-        self.bytes.get(start..start + segment.file_size as usize).unwrap_or(&[])
+        let length = segment.file_size.next_multiple_of(layout::PAGE) as usize;
+        self.bytes.get(start..start + length).unwrap_or(&[])
     }
 }
 

@@ -78,7 +78,7 @@ proptest! {
         } else {
             prop_assert_eq!(ssr.begin(hit, Some(REQUEST), &mut machine), Err(BeginError::Lost));
         }
-        prop_assert_eq!(ssr.binding(hit).state(), State::Lost);
+        prop_assert_eq!(ssr.binding(hit).state, State::Lost);
         prop_assert_eq!(ssr.find(ssr.handle(hit), CLIENT), Ok(hit));
         prop_assert_eq!(ssr.begin(hit, Some(REQUEST), &mut machine), Err(BeginError::Lost));
         prop_assert_eq!(ssr.begin(other, Some(REQUEST), &mut machine), Ok(Begin::Ready));
@@ -103,8 +103,8 @@ proptest! {
             prop_assert_eq!(machine.access(Region::Ssr(hit), page), Access::ReadOnly);
             ssr.rollback(SERVER, &mut machine);
         }
-        prop_assert_eq!(ssr.binding(hit).state(), State::Lost);
-        prop_assert_eq!(ssr.binding(other).state(), State::Active);
+        prop_assert_eq!(ssr.binding(hit).state, State::Lost);
+        prop_assert_eq!(ssr.binding(other).state, State::Active);
         prop_assert!(scrub(&mut ssr, &machine).iter().all(|page| page.intact));
     }
 
@@ -128,7 +128,7 @@ proptest! {
         prop_assert_eq!(ssr.write_fault(SERVER, RegionKind::Common, 1 - page, &mut machine), Ok(Fault::Opened));
         prop_assert_eq!(scrub(&mut ssr, &machine).len(), 0);
         ssr.rollback(SERVER, &mut machine);
-        prop_assert_eq!(ssr.binding(b).state(), State::Active);
+        prop_assert_eq!(ssr.binding(b).state, State::Active);
     }
 
     /// An enumeration meets each session that lives throughout once, whatever ends or begins meanwhile.
@@ -148,7 +148,7 @@ proptest! {
             let Some(b) = cursor else { break };
             met.push(b);
             for (_, index) in ends.iter().filter(|(when, _)| *when == step) {
-                if ssr.binding(BindingId::new(*index)).state() == State::Active {
+                if ssr.binding(BindingId::new(*index)).state == State::Active {
                     ssr.revoke(BindingId::new(*index), &mut machine);
                 }
             }
@@ -283,9 +283,9 @@ fn two_requests_in_one_server() {
         ssr.begin(other, Some(RequestId::new(1)), &mut machine).expect("not serial");
         store(&mut ssr, &mut machine, Region::Common(SERVER), 0, 0xcc);
         if undo {
-            ssr.undo_request(REQUEST, &mut machine);
+            while ssr.undo_next(REQUEST, &mut machine).is_some() {}
         } else {
-            ssr.release_request(REQUEST, &mut machine);
+            while ssr.release_next(REQUEST, &mut machine).is_some() {}
         }
         assert_eq!(machine.access(Region::Common(SERVER), 0), Access::ReadWrite);
         ssr.rollback(SERVER, &mut machine);
@@ -308,7 +308,7 @@ fn a_commit_is_final() {
         assert_eq!(ssr.undo_free(SERVER), 4);
         assert_eq!(ssr.begin(b, Some(RequestId::new(1)), &mut machine), Err(BeginError::Busy));
         assert_eq!((ssr.retained(REQUEST, None), ssr.retained(REQUEST, Some(b))), (Some(b), None));
-        ssr.undo_request(REQUEST, &mut machine);
+        while ssr.undo_next(REQUEST, &mut machine).is_some() {}
         assert_eq!((machine.bytes(Region::Ssr(b), 0)[20], machine.bytes(Region::Common(SERVER), 0)[20]), (0xcc, 0xcc));
         assert_eq!(ssr.retained(REQUEST, None), None);
     }
@@ -321,7 +321,7 @@ fn lost_before_it_was_opened() {
     let b = ssr.bind(SERVER, CLIENT, 0, 0, false, &mut machine).expect("room");
     ssr.lose(b);
     ssr.opened(b, &mut machine);
-    assert_eq!(ssr.binding(b).state(), State::Lost);
+    assert_eq!(ssr.binding(b).state, State::Lost);
 }
 
 /// A session follows its server's epoch at its reload, however many recoveries it has missed; one that is opened later
@@ -362,7 +362,7 @@ fn an_undo_is_followed_by_a_reload() {
         let b = session(&mut ssr, &mut machine, CLIENT, true);
         ssr.begin(b, Some(REQUEST), &mut machine).expect("idle");
         assert_eq!(ssr.finish(SERVER, &mut machine), Ok(()));
-        ssr.undo_request(REQUEST, &mut machine);
+        while ssr.undo_next(REQUEST, &mut machine).is_some() {}
         (0..after).for_each(|_| ssr.mark_reload(SERVER));
         assert_eq!(ssr.begin(b, Some(REQUEST), &mut machine), Ok(Begin::NeedsReload));
         assert_eq!(ssr.finish(SERVER, &mut machine), Ok(()));

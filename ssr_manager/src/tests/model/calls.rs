@@ -82,7 +82,8 @@ impl World {
         let server = self.sessions[&b].server;
         let binding = *self.ssr.binding(b);
         let reloaded = binding.epoch == self.ssr.epoch(server);
-        if binding.fast_generation == 0 || !reloaded || self.servers[server.index()].active.is_some() {
+        let locked = self.servers[server.index()].active.is_some() || self.ssr.server_holder(server).is_some();
+        if binding.fast_generation == 0 || !reloaded || locked {
             return;
         }
         assert_eq!(binding.fast_generation, self.sessions[&b].handle.generation);

@@ -234,7 +234,7 @@ impl World {
         let deferred = open || self.sessions[&b].holder.is_some();
         self.sessions.get_mut(&b).expect("a session").state = State::Ending;
         self.ssr.revoke(b, &mut self.machine);
-        assert_eq!(self.ssr.binding(b).state(), if deferred { State::Ending } else { State::Free });
+        assert_eq!(self.ssr.binding(b).state, if deferred { State::Ending } else { State::Free });
         self.saw(if deferred { "revoke deferred" } else { "revoked" });
         self.settle();
     }

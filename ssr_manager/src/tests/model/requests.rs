@@ -106,7 +106,7 @@ impl World {
     }
 
     pub fn undo(&mut self, r: usize) {
-        self.ssr.undo_request(request_id(r), &mut self.machine);
+        while self.ssr.undo_next(request_id(r), &mut self.machine).is_some() {}
         for (b, session) in self.sessions.iter_mut().filter(|(_, session)| session.holder == Some(request_id(r))) {
             session.holder = None;
             session.needs_reload |= matches!(session.state, State::Active | State::Closing);
@@ -147,7 +147,7 @@ impl World {
                 cursor = self.ssr.retained(request, Some(b));
             }
         }
-        self.ssr.release_request(request, &mut self.machine);
+        while self.ssr.release_next(request, &mut self.machine).is_some() {}
         for (b, session) in self.sessions.iter_mut().filter(|(_, session)| session.holder == Some(request)) {
             (session.holder, session.first) = (None, None);
             let server = &mut self.servers[session.server.index()];

@@ -90,8 +90,9 @@ fn the_kernel_finds_what_was_packed() {
     assert_eq!((fs.methods, fs.read_only, fs.heap, fs.common, fs.common_blob), (3, 1 << 32 | 4, 65536, 16384, 2));
     assert_eq!((fs.max_bindings, fs.ssr_pages, fs.undo_pages, fs.autostart), (4, 1, 2, 0));
     assert_eq!((demo.callees, demo.autostart, demo.argument, demo.quota_bindings), (1, 2, 77, 1));
-    assert_eq!(image.segment(&fs.rodata), [2; 5000]);
-    assert_eq!(image.segment(&blob.data), disk);
+    assert_eq!(image.segment(&fs.rodata)[..5000], [2; 5000]);
+    assert_eq!(image.segment(&fs.rodata)[5000..], [0; 3192]);
+    assert_eq!(&image.segment(&blob.data)[..disk.len()], disk);
 }
 
 #[test]
