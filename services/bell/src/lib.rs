@@ -1,0 +1,47 @@
+//! The interface of `bell`: a device that interrupts when it is asked to.
+#![no_std]
+#![forbid(unsafe_code)]
+
+use rt::{Session, interface};
+
+rt::errors! {
+    /// What can go wrong with the bell.
+    pub enum BellError {
+        /// The device does not interrupt.
+        Silent = 0x100, "the clock does not match its own time";
+    }
+}
+
+/// Rings, and hears itself ring.
+///
+/// The interrupt is taken while `ring` runs, but an object is a monitor: its event is delivered after the return of the
+/// call. Nothing of this is per client.
+#[interface(name = "bell")]
+pub trait Bell {
+    /// Makes the device interrupt now.
+    fn ring(&mut self, session: &mut Session<Self::State>) -> Result<(), BellError>;
+
+    /// As `ring`, and the event that follows is timed: see `delay`. Reads the cycle counter, so somebody in the image needs
+    /// the right `counter`: without it this is an undefined instruction.
+    fn ring_timed(&mut self, session: &mut Session<Self::State>) -> Result<(), BellError>;
+
+    /// Cycles from the write to the device that raised the interrupt to the first instruction of the service's handler of the
+    /// event, at the latest `ring_timed`; 0 if its event has not come yet.
+    #[read_only]
+    fn delay(&mut self, session: &mut Session<Self::State>) -> Result<u32, BellError>;
+
+    /// Interrupts heard by upcalls, and by `wait`; survives failures of the service.
+    #[read_only]
+    fn count(&mut self, session: &mut Session<Self::State>) -> Result<(u32, u32), BellError>;
+
+    /// Waits for the device inside the activation, for so many ticks at most; whether it interrupted. With `ring` it is made
+    /// to: at once, unless its line is masked, as it is for the rest of the tick once it has interrupted too often.
+    fn wait(&mut self, session: &mut Session<Self::State>, ring: bool, ticks: u32) -> Result<bool, BellError>;
+
+    /// Whether the driver leaves its line masked when the device has interrupted. Calling this acknowledges what was not.
+    fn leave_masked(&mut self, session: &mut Session<Self::State>, yes: bool) -> Result<(), BellError>;
+
+    /// Rings again at each of the next `times` interrupts, from the handler of the event: the device cannot be
+    /// silenced. Zero ends it.
+    fn storm(&mut self, session: &mut Session<Self::State>, times: u32) -> Result<(), BellError>;
+}

@@ -1,0 +1,233 @@
+//! `bell`: drives the clock of QEMU's `virt`, not to tell the time but to interrupt. A match register that gets the
+//! present time interrupts at once.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+#![deny(unsafe_code)]
+
+mod clock;
+
+use bell::{Bell, BellError};
+use rt::{Construct, Events, Next, Service, Session, sys};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::clock::Clock;
+
+/// The interrupt of the device: the first, and only, line of the manifest.
+const LINE: u32 = 0;
+
+/// What the driver needs of its device.
+trait Device {
+    /// Takes hold of it, and lets it interrupt.
+    fn take() -> Self;
+    /// Makes it interrupt; whether that worked. Tells when it is about to.
+    fn ring(&self, just_before: impl FnMut()) -> bool;
+    /// Takes the interrupt back.
+    fn silence(&self);
+    /// The processor's cycle counter.
+    fn cycles(&self) -> u32;
+}
+
+/// What all clients share, and a rebuilt driver finds again.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Heard {
+    /// Interrupts that came as events.
+    events: u32,
+    /// Those that came while an activation waited.
+    waited: u32,
+    /// 1: the line is left masked.
+    masked: u32,
+    /// Interrupts at which to ring again.
+    storm: u32,
+}
+
+/// A measurement of how long an interrupt takes to get here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Timing {
+    Off,
+    Since(u32),
+    Took(u32),
+}
+
+/// The driver.
+struct Driver<D> {
+    device: D,
+    heard: &'static mut Heard,
+    timing: Timing,
+}
+
+impl<D: Device> Driver<D> {
+    fn strike(&self) -> Result<(), BellError> {
+        if self.device.ring(|| ()) { Ok(()) } else { Err(BellError::Silent) }
+    }
+
+    /// The device has interrupted: it is made to stop, and may interrupt again.
+    fn heard(&mut self) {
+        self.device.silence();
+        if self.heard.storm > 0 {
+            self.heard.storm -= 1;
+            // A clock that is silent has ended the storm.
+            let _ = self.strike();
+        }
+        if self.heard.masked == 0 {
+            acknowledge();
+        }
+    }
+}
+
+/// On the host, where there is no line, the call is refused.
+fn acknowledge() {
+    let _ = sys::acknowledge(LINE);
+}
+
+impl<D: Device + 'static> Service for Driver<D> {
+    type State = ();
+
+    fn new(construct: &mut Construct) -> Self {
+        let heard: &mut Heard =
+            construct.take_common_as().expect("the manifest gives the bell a common region of a page");
+        let device = D::take();
+        // The line is masked whenever the driver is built.
+        if heard.masked == 0 {
+            acknowledge();
+        }
+        Driver { device, heard, timing: Timing::Off }
+    }
+
+    fn event(&mut self, events: Events) -> Next {
+        if let Timing::Since(start) = self.timing {
+            self.timing = Timing::Took(self.device.cycles().wrapping_sub(start));
+        }
+        if events.contains(Events::LINE_0) {
+            self.heard.events += 1;
+            self.heard();
+        }
+        Next::Done
+    }
+}
+
+impl<D: Device + 'static> Bell for Driver<D> {
+    fn ring(&mut self, _: &mut Session<()>) -> Result<(), BellError> {
+        self.strike()
+    }
+
+    fn ring_timed(&mut self, _: &mut Session<()>) -> Result<(), BellError> {
+        let mut start = 0;
+        if !self.device.ring(|| start = self.device.cycles()) {
+            return Err(BellError::Silent);
+        }
+        self.timing = Timing::Since(start);
+        Ok(())
+    }
+
+    fn delay(&mut self, _: &mut Session<()>) -> Result<u32, BellError> {
+        Ok(if let Timing::Took(cycles) = self.timing { cycles } else { 0 })
+    }
+
+    fn count(&mut self, _: &mut Session<()>) -> Result<(u32, u32), BellError> {
+        Ok((self.heard.events, self.heard.waited))
+    }
+
+    fn wait(&mut self, _: &mut Session<()>, ring: bool, ticks: u32) -> Result<bool, BellError> {
+        if ring {
+            self.strike()?;
+        }
+        // No limit of time, and no device to wait for on the host: both are refused.
+        let came = sys::wait_events(Events::LINE_0, ticks).is_ok_and(|events| events.contains(Events::LINE_0));
+        if came {
+            self.heard.waited += 1;
+            self.timing = Timing::Off;
+            self.heard();
+        }
+        Ok(came)
+    }
+
+    fn leave_masked(&mut self, _: &mut Session<()>, yes: bool) -> Result<(), BellError> {
+        self.heard.masked = yes.into();
+        acknowledge();
+        Ok(())
+    }
+
+    fn storm(&mut self, _: &mut Session<()>, times: u32) -> Result<(), BellError> {
+        self.heard.storm = times;
+        Ok(())
+    }
+}
+
+rt::service!(Driver<Clock>: bell::Bell);
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use rt::Cause;
+    use zerocopy::FromZeros;
+
+    use super::*;
+
+    /// A device that counts what is done to it.
+    #[derive(Default)]
+    struct Fake {
+        rung: Cell<u32>,
+        silenced: Cell<u32>,
+        broken: Cell<bool>,
+        cycles: Cell<u32>,
+    }
+
+    impl Device for Fake {
+        fn take() -> Self {
+            Fake::default()
+        }
+        fn ring(&self, mut just_before: impl FnMut()) -> bool {
+            just_before();
+            self.rung.set(self.rung.get() + 1);
+            !self.broken.get()
+        }
+        fn silence(&self) {
+            self.silenced.set(self.silenced.get() + 1);
+        }
+        fn cycles(&self) -> u32 {
+            self.cycles.set(self.cycles.get() + 70);
+            self.cycles.get()
+        }
+    }
+
+    fn driver() -> (Driver<Fake>, Session<()>) {
+        let common = Box::leak(Box::new(Heard::new_zeroed()));
+        (Driver::new(&mut Construct::for_test(Cause::Boot, 0, common.as_mut_bytes())), Session::for_test(0))
+    }
+
+    #[test]
+    fn an_interrupt_is_counted_and_silenced() {
+        let (mut driver, mut session) = driver();
+        Bell::ring(&mut driver, &mut session).unwrap();
+        assert_eq!(driver.event(Events::DEADLINE), Next::Done);
+        assert_eq!(driver.count(&mut session), Ok((0, 0)));
+        assert_eq!(driver.event(Events::LINE_0), Next::Done);
+        assert_eq!((driver.count(&mut session), driver.device.silenced.get()), (Ok((1, 0)), 1));
+        driver.device.broken.set(true);
+        assert_eq!(Bell::ring(&mut driver, &mut session), Err(BellError::Silent));
+        assert_eq!(driver.wait(&mut session, true, 1), Err(BellError::Silent));
+    }
+
+    #[test]
+    fn a_storm_ends_by_itself() {
+        let (mut driver, mut session) = driver();
+        driver.storm(&mut session, 2).unwrap();
+        for rung in [1, 2, 2] {
+            driver.event(Events::LINE_0);
+            assert_eq!(driver.device.rung.get(), rung);
+        }
+        assert_eq!(driver.count(&mut session), Ok((3, 0)));
+    }
+
+    #[test]
+    fn the_first_event_after_the_ring_is_timed() {
+        let (mut driver, mut session) = driver();
+        driver.event(Events::LINE_0);
+        driver.ring_timed(&mut session).unwrap();
+        assert_eq!(driver.delay(&mut session), Ok(0));
+        driver.event(Events::LINE_0);
+        driver.event(Events::LINE_0);
+        assert_eq!(driver.delay(&mut session), Ok(70));
+    }
+}
