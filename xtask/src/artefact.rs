@@ -130,7 +130,10 @@ impl Bootable {
 }
 
 /// Reads the manifests of everything in `services/` that has an executable.
-fn manifests(workspace: &Workspace) -> Result<Vec<Manifest>> {
+///
+/// # Errors
+/// All manifests that are malformed, each with its line.
+pub fn manifests(workspace: &Workspace) -> Result<Vec<Manifest>> {
     let (mut manifests, mut problems) = (Vec::new(), Vec::new());
     for package in workspace.guest_packages().into_iter().filter(|package| package.name.as_str() != KERNEL) {
         let path = package.manifest_path.as_std_path();

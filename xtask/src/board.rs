@@ -14,6 +14,8 @@ pub struct Board {
     pub load_address: u32,
     /// Device registers that the kernel keeps to itself: start and end, and what they are.
     pub reserved: &'static [(u32, u32, &'static str)],
+    /// Devices that services may own: start, end and name of their registers.
+    pub devices: &'static [(u32, u32, &'static str)],
     /// Interrupts that devices have: first, and behind the last. Those below are the processor's own.
     pub interrupts: (u32, u32),
     /// Interrupt of the kernel's tick.
@@ -28,6 +30,12 @@ pub const VIRT: Board = Board {
     memory_size: 128 << 20,
     load_address: 0x4001_0000,
     reserved: &[(0x0800_0000, 0x0802_0000, "interrupt controller")],
+    devices: &[
+        (0x0900_0000, 0x0900_1000, "UART PL011"),
+        (0x0901_0000, 0x0901_1000, "clock PL031"),
+        (0x0903_0000, 0x0903_1000, "GPIO PL061"),
+        (0x0a00_0000, 0x0a00_4000, "virtio-mmio"),
+    ],
     interrupts: (32, 288),
     tick: 30,
 };

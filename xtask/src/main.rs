@@ -13,6 +13,7 @@ mod debug;
 mod demo;
 mod disk;
 mod explain;
+mod graph;
 mod guest;
 mod host;
 mod image;
@@ -51,6 +52,7 @@ enum Command {
     Debug(debug::Debug),
     Explain(explain::Explain),
     Size(size::Size),
+    Graph(graph::Graph),
     Build(build::Build),
     Clean(clean::Clean),
 }
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Debug(command) => command.run(&workspace),
         Command::Explain(command) => command.run(&workspace),
         Command::Size(command) => command.run(&workspace),
+        Command::Graph(command) => command.run(&workspace),
         Command::Build(command) => command.run(&workspace),
         Command::Clean(command) => command.run(&workspace),
     });
