@@ -8,19 +8,25 @@ use rt::abi::image::Policy;
 use supervisor::{MAX_TIME, MIN_HEARTBEAT};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-/// Whose request it was: a process at the outer end, or else a session.
+/// Whose request it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Client(u64);
+pub struct Client {
+    /// The process at its outer end, 0 for none: the kernel reloads and closes sessions by itself.
+    process: u32,
+    /// The session, `u32::MAX` for none.
+    session: u32,
+}
 
 impl Client {
-    /// The client of a failure with this process (0 for none) and session (`u32::MAX` for none). Sessions of one process are
-    /// one client: it could have opened them to fail under each.
+    /// The client of a failure with this process (0 for none) and session (`u32::MAX` for none), if it has one.
     pub fn of(process: u32, session: u32) -> Option<Client> {
-        match (process, session) {
-            (0, u32::MAX) => None,
-            (0, session) => Some(Client(1 << 32 | u64::from(session))),
-            (process, _) => Some(Client(process.into())),
-        }
+        (process != 0 || session != u32::MAX).then_some(Client { process, session })
+    }
+
+    /// Whether both can be the same client. Sessions of one process are: it could have opened them to fail under each.
+    fn is(self, other: Client) -> bool {
+        (self.process != 0 && self.process == other.process)
+            || (self.session != u32::MAX && self.session == other.session)
     }
 }
 
@@ -28,14 +34,16 @@ impl Client {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Row {
-    /// The client of the latest failure that has one.
-    last: u64,
+    /// The client of the latest failure that has one: its process,
+    process: u32,
+    /// and its session.
+    session: u32,
     /// Short runs that count.
     pub short_runs: u32,
     flags: u32,
 }
 
-/// `last` is a client.
+/// There is such a client.
 const KNOWN: u32 = 1;
 /// It is not the only one in this row.
 const SEVERAL: u32 = 2;
@@ -61,7 +69,7 @@ impl Row {
     /// Whether this can be a row.
     pub fn is_sound(&self) -> bool {
         self.flags & !(KNOWN | SEVERAL | PENDING) == 0
-            && (self.flags & KNOWN != 0 || (self.flags == 0 && self.last == 0))
+            && (self.flags & KNOWN != 0 || (self.flags == 0 && self.process == 0 && self.session == 0))
             && (self.flags & SEVERAL == 0 || self.flags & PENDING == 0)
     }
 
@@ -76,19 +84,26 @@ impl Row {
         }
         let counts = match client {
             None => u32::from(short),
-            Some(Client(client)) if self.flags & KNOWN == 0 => {
-                (self.last, self.flags) = (client, if short { KNOWN | PENDING } else { KNOWN });
+            Some(client) if self.flags & KNOWN == 0 => {
+                self.flags = if short { KNOWN | PENDING } else { KNOWN };
+                (self.process, self.session) = (client.process, client.session);
                 0
             }
-            Some(Client(client)) if client == self.last => {
+            Some(client) if client.is(Client { process: self.process, session: self.session }) => {
                 if short && self.flags & SEVERAL == 0 {
                     self.flags |= PENDING;
                 }
+                // The kernel's own hooks do not tell the process: it is not forgotten for that.
+                if client.process != 0 {
+                    self.process = client.process;
+                }
+                self.session = client.session;
                 0
             }
-            Some(Client(client)) => {
+            Some(client) => {
                 let pending = u32::from(self.flags & PENDING != 0);
-                (self.last, self.flags) = (client, KNOWN | SEVERAL);
+                self.flags = KNOWN | SEVERAL;
+                (self.process, self.session) = (client.process, client.session);
                 u32::from(short) + pending
             }
         };
@@ -169,11 +184,23 @@ mod tests {
     }
 
     #[test]
-    fn clients_are_processes_or_else_sessions() {
-        assert_eq!(Client::of(0, u32::MAX), None);
-        assert_eq!(Client::of(70, u32::MAX), Client::of(70, 1));
-        assert_ne!(Client::of(0, 70), Client::of(70, 70));
-        assert_ne!(Client::of(0, 1), Client::of(0, 2));
+    fn clients_are_known_by_process_or_session() {
+        use Judgement::Client;
+        assert_eq!(super::Client::of(0, u32::MAX), None);
+        let judged = |clients: &[(u32, u32)]| -> Vec<Judgement> {
+            judged(
+                &clients
+                    .iter()
+                    .map(|(process, session)| (0, super::Client::of(*process, *session)))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        // A method fails, then the reload of its session, then a method under another session of the same process.
+        assert_eq!(judged(&[(70, 3), (0, 3), (70, 4), (0, 4), (70, u32::MAX)]), [Client; 5]);
+        assert_eq!(judged(&[(0, 3), (0, 3)]), [Client; 2]);
+        for other in [(71, 4), (0, 4), (71, u32::MAX)] {
+            assert_eq!(judged(&[(70, 3), other])[1], Judgement::Hold(10), "{other:?}");
+        }
     }
 
     #[test]
