@@ -23,10 +23,13 @@ impl Client {
         (process != 0 || session != u32::MAX).then_some(Client { process, session })
     }
 
-    /// Whether both can be the same client. Sessions of one process are: it could have opened them to fail under each.
+    /// Whether both can be the same client. Sessions of one process are: it could have opened them to fail under each. A session's
+    /// number tells only where the process is not known, for numbers are used again.
     fn is(self, other: Client) -> bool {
-        (self.process != 0 && self.process == other.process)
-            || (self.session != u32::MAX && self.session == other.session)
+        if self.process != 0 && other.process != 0 {
+            return self.process == other.process;
+        }
+        self.session != u32::MAX && self.session == other.session
     }
 }
 
