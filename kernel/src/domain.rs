@@ -59,10 +59,8 @@ pub enum Work {
     Idle,
     /// Verifies text and constants from this page of text on, and restores them.
     Verify(u32),
-    /// Reloads data and zeroes bss from this page on.
-    Data(u32),
-    /// Zeroes the heap from this page on.
-    Heap(u32),
+    /// Reloads data, and zeroes bss and heap, from this page of the two on.
+    Memory(u32),
     /// Runs the constructor.
     Construct,
     /// Reloads the sessions after this one.

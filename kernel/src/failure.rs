@@ -125,7 +125,10 @@ impl Kernel {
         match (entered_for, binding) {
             (Kind::Reload, Some(binding)) if attempts >= MAX_HOOK_ATTEMPTS => self.lose_session(server, binding),
             (Kind::Flush, Some(binding)) if attempts >= MAX_ATTEMPTS => self.give_up_flush(thread, server, binding),
-            _ => self.domains[server].info.retried += 1,
+            _ => {
+                self.domains[server].info.retried += 1;
+                self.wait(thread, server);
+            }
         }
     }
 
@@ -269,7 +272,6 @@ impl Kernel {
         for (place, depth) in chain.iter_mut().zip(0..=self.threads[thread].depth) {
             *place = self.domain_at(self.threads[thread].frame(depth).domain) as u8;
         }
-        let (registers, cpsr) = (frame.registers, frame.cpsr);
         let slot = self.failure_count as usize % FAILURES;
         self.failure_count += 1;
         self.failures[slot] = FailureInfo {
@@ -282,8 +284,8 @@ impl Kernel {
             session: binding.map_or(u32::MAX, |binding| binding.index() as u32),
             process: self.process_number(thread),
             tick: self.tick,
-            registers,
-            cpsr,
+            registers: self.threads[thread].top().registers,
+            cpsr: self.threads[thread].top().cpsr,
             chain,
         };
         self.trace(Trace::Failure, server, kind as u32);

@@ -18,7 +18,7 @@ use crate::kernel::{Kernel, request_id, server_id};
 use crate::thread::{Kind, Pending, State};
 
 /// Pages copied or zeroed between two looks at the interrupt controller.
-const PAGES_A_STEP: u32 = 16;
+const PAGES_A_STEP: u32 = 20;
 /// Failures of one request, or constructors that fail in a row, before that is the end of it.
 pub const MAX_ATTEMPTS: u32 = 3;
 /// How long the supervisor is left alone after it could not be built, in microseconds.
@@ -31,7 +31,7 @@ impl Kernel {
         object.info.restarts += 1;
         object.state = ObjectState::Recovering;
         object.hot.lock = UNUSUAL;
-        object.work = if core::mem::take(&mut object.suspect) { Work::Verify(0) } else { Work::Data(0) };
+        object.work = if core::mem::take(&mut object.suspect) { Work::Verify(0) } else { Work::Memory(0) };
         object.was_damaged = false;
         self.ssr.mark_reload(server_id(server));
         self.domains[server].hot.epoch = self.ssr.epoch(server_id(server));
@@ -90,19 +90,16 @@ impl Kernel {
                     }
                 }
                 let next = page + PAGES_A_STEP;
-                self.domains[object].work = if next < text + constants { Work::Verify(next) } else { Work::Data(0) };
+                self.domains[object].work = if next < text + constants { Work::Verify(next) } else { Work::Memory(0) };
             }
-            Work::Data(page) => {
-                let (total, next) = (pages(entry.data.memory_size), page + PAGES_A_STEP);
+            Work::Memory(page) => {
+                let (data, heap, end) = (pages(entry.data.memory_size), pages(entry.heap), page + PAGES_A_STEP);
                 let bytes = image().segment(&entry.data);
-                self.machine.refill(object, entry.data.address, bytes, page..next.min(total));
-                self.domains[object].work = if next < total { Work::Data(next) } else { Work::Heap(0) };
-            }
-            Work::Heap(page) => {
-                let (total, next) = (pages(entry.heap), page + PAGES_A_STEP);
-                self.machine.refill(object, layout::HEAP_BASE, &[], page..next.min(total));
-                if next < total {
-                    self.domains[object].work = Work::Heap(next);
+                self.machine.refill(object, entry.data.address, bytes, page..end.min(data));
+                let zeroed = page.saturating_sub(data)..end.saturating_sub(data).min(heap);
+                self.machine.refill(object, layout::HEAP_BASE, &[], zeroed);
+                if end < data + heap {
+                    self.domains[object].work = Work::Memory(end);
                 } else {
                     self.domains[object].work = Work::Construct;
                     self.construct(object);
@@ -246,6 +243,7 @@ impl Kernel {
         self.trace(Trace::Running, object, self.domains[object].info.restarts);
         self.restore_priority(object);
         self.release(object);
+        self.attend(object);
     }
 
     /// Runs `close` for the next session whose client is gone; `false` if there is none.

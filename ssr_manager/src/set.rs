@@ -12,6 +12,8 @@ abi::initial! {
     pub(crate) struct Set {
         /// Bit `n`: word `n` of `members` is not 0.
         words: [u32; MAX_BINDINGS / WORD / WORD] = [0; MAX_BINDINGS / WORD / WORD],
+        /// Bit `n`: word `n` of `words` is not 0.
+        top: [u32; 1] = [0],
         members: [u32; MAX_BINDINGS / WORD] = [0; MAX_BINDINGS / WORD],
         len: u16 = 0,
     }
@@ -21,7 +23,8 @@ impl Set {
     /// Makes a binding a member that is none, or ends its membership.
     pub(crate) fn put(&mut self, b: BindingId, member: bool) {
         let any = put(&mut self.members, b.index(), member);
-        put(&mut self.words, b.index() / WORD, any);
+        let any = put(&mut self.words, b.index() / WORD, any);
+        put(&mut self.top, b.index() / WORD / WORD, any);
         self.len = if member { self.len + 1 } else { self.len - 1 };
     }
 
@@ -38,9 +41,11 @@ impl Set {
     /// The first member after this one, which need not be a member (any more); the very first for `None`.
     pub(crate) fn next(&self, after: Option<BindingId>) -> Option<BindingId> {
         let from = after.map_or(0, |b| b.index() + 1);
-        let word = from / WORD;
-        let near = self.members.get(..=word).and_then(|members| first(members, from));
-        let index = near.or_else(|| first(&self.members, first(&self.words, word + 1)? * WORD))?;
+        let index = first(&self.members, from).or_else(|| {
+            let word = from / WORD + 1;
+            let word = first(&self.words, word).or_else(|| first(&self.words, first(&self.top, word / WORD + 1)? * WORD));
+            first(&self.members, word? * WORD)
+        })?;
         Some(BindingId::new(index as u16))
     }
 }
@@ -52,13 +57,8 @@ fn put(words: &mut [u32], index: usize, value: bool) -> bool {
     *word != 0
 }
 
-/// The first bit that is set, from this index on.
+/// The first bit that is set in the word of this index, from the index on.
 fn first(words: &[u32], from: usize) -> Option<usize> {
-    let mut index = from / WORD;
-    let mut bits = words.get(index)? & u32::MAX << (from % WORD);
-    while bits == 0 {
-        index += 1;
-        bits = *words.get(index)?;
-    }
-    Some(index * WORD + bits.trailing_zeros() as usize)
+    let bits = words.get(from / WORD)? & u32::MAX << (from % WORD);
+    (bits != 0).then(|| from - from % WORD + bits.trailing_zeros() as usize)
 }

@@ -33,8 +33,10 @@ pub enum KernelCall {
     CopyIn = 7,
     /// Copies to the range lent for writing: r0 = offset in it, r1 = own source, r2 = length in bytes.
     CopyOut = 8,
-    /// Reports a panic: r0, r1 = address and length of the message. In a service this is a failure
-    /// of the activation, in a program the end of the program. Does not return.
+    /// Reports a panic: r0, r1 = address and length of the message; r2, r3 = address and length of the name of the source
+    /// file, r4 = line: the kernel does not look at them, but they are in the record of the failure, from which the host
+    /// tool reads the place. In a service this is a failure of the activation, in a program the end of the program.
+    /// Does not return.
     Panic = 9,
     /// Ends the program: r0 = status. Does not return.
     Exit = 10,

@@ -22,8 +22,15 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         let _ = write!(text, ", {}:{}", place.file(), place.line());
     }
     let text = text.as_str();
+    let (file, line) = info.location().map_or(("", 0), |place| (place.file(), place.line()));
     arch::leave(
         KernelCall::Panic,
-        [used(text.as_ptr().expose_provenance() as u32), used(text.len() as u32), UNUSED, UNUSED, UNUSED],
+        [
+            used(text.as_ptr().expose_provenance() as u32),
+            used(text.len() as u32),
+            used(file.as_ptr().expose_provenance() as u32),
+            used(file.len() as u32),
+            used(line),
+        ],
     )
 }
