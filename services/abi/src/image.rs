@@ -18,6 +18,9 @@ pub const VERSION: u32 = 2;
 pub const MAX_ENTRIES: usize = 64;
 /// Index that names no entry.
 pub const NONE: u32 = u32::MAX;
+/// Interrupts of devices lie from here on: the first ones are the processor's own, the tick among them (GIC: private
+/// and software-generated).
+pub const MIN_INTERRUPT: u32 = 32;
 /// Interrupt numbers lie below this: what a GIC has.
 pub const MAX_INTERRUPT: u32 = 1020;
 /// MMIO ranges of one service, at most.
@@ -469,12 +472,24 @@ fn check_entry(image: &Image<'_>, index: usize) -> Result<(), ImageError> {
         return fail("flags");
     }
     let lines = || entry.interrupts.iter().filter(|line| **line != NONE);
-    let owned = |line: &u32| image.entries[..index].iter().any(|other| other.interrupts.contains(line));
-    if lines().any(|line| *line >= MAX_INTERRUPT || owned(line)) || (!object && lines().next().is_some()) {
+    let owned = |line: &u32| {
+        let others = image.entries[..index].iter().any(|other| other.interrupts.contains(line));
+        others || lines().filter(|other| *other == line).count() > 1
+    };
+    let shared = MIN_INTERRUPT..MAX_INTERRUPT;
+    if lines().any(|line| !shared.contains(line) || owned(line)) || (!object && lines().next().is_some()) {
         return fail("interrupts");
     }
-    if entry.policy.give_up > 1 || entry.policy.backoff > entry.policy.backoff_cap {
+    if lines().next().is_some() && entry.interrupt_rate == 0 {
+        return fail("interrupt_rate");
+    }
+    let policy = &entry.policy;
+    let silent = policy.heartbeat > 0 && policy.misses == 0;
+    if policy.give_up > 1 || policy.backoff > policy.backoff_cap || silent {
         return fail("policy");
+    }
+    if entry.dependants >> index & 1 == 1 || (!object && entry.dependants != 0) {
+        return fail("dependants");
     }
     if entry.priority > 7 {
         return fail("priority");

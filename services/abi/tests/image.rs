@@ -34,6 +34,8 @@ fn segment(image: &mut Vec<u8>, address: u32, bytes: &[u8], memory_size: u32) ->
 fn sample() -> Vec<u8> {
     let mut image = vec![0; PAGE];
     let mut service = Entry::new_zeroed();
+    service.interrupts = [40, NONE, NONE, NONE];
+    service.interrupt_rate = 20;
     service.name[..5].copy_from_slice(b"tally");
     service.kind = Kind::Object as u32;
     service.text = segment(&mut image, 0x10000, &[7; 600], 600);
@@ -43,12 +45,14 @@ fn sample() -> Vec<u8> {
     (service.stack, service.heap, service.common, service.common_blob) = (0x2000, 0x4000, 0x2000, 2);
     (service.ssr_pages, service.budget, service.hook_budget, service.max_bindings) = (1, 5, 5, 10);
     let mut program = Entry::new_zeroed();
+    program.interrupts = [NONE; 4];
     program.name[..5].copy_from_slice(b"shell");
     program.kind = Kind::Program as u32;
     program.text = segment(&mut image, 0x10000, &[3; 40], 40);
     (program.entry_call, program.stack, program.budget, program.callees) = (0x10004, 0x1000, 2, 1);
     program.common_blob = NONE;
     let mut blob = Entry::new_zeroed();
+    blob.interrupts = [NONE; 4];
     blob.name[..4].copy_from_slice(b"disk");
     blob.kind = Kind::Blob as u32;
     blob.data = segment(&mut image, 0, &[9; 4097], 4097);
@@ -110,7 +114,7 @@ fn accepts_the_sample() {
 #[test]
 fn names_what_is_wrong() {
     type Change = fn(&mut Entry);
-    let cases: [(Change, &str); 19] = [
+    let cases: [(Change, &str); 28] = [
         (|e| e.name = [0; 16], "name"),
         (|e| e.name[6] = b'x', "name"),
         (|e| e.kind = 4, "kind"),
@@ -127,6 +131,15 @@ fn names_what_is_wrong() {
         (|e| e.common_blob = 1, "common_blob"),
         (|e| e.ssr_pages = 257, "ssr_pages"),
         (|e| e.callees = 2, "callees"),
+        (|e| e.interrupts[1] = 40, "interrupts"),
+        (|e| e.interrupts[0] = 30, "interrupts"),
+        (|e| e.interrupts[3] = 1020, "interrupts"),
+        (|e| e.interrupt_rate = 0, "interrupt_rate"),
+        (|e| e.policy.give_up = 2, "policy"),
+        (|e| e.policy.backoff = 1, "policy"),
+        (|e| e.policy.heartbeat = 1, "policy"),
+        (|e| e.dependants = 1, "dependants"),
+        (|e| e.dependants = 2, "dependants"),
         (|e| e.mmio[0].address = 0x10, "mmio"),
         (|e| e.reset_register = abi::layout::MMIO_BASE, "reset_register"),
         (|e| (e.mmio[0].length, e.reset_register) = (0x1000, abi::layout::MMIO_BASE + 2), "reset_register"),
