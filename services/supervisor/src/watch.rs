@@ -17,8 +17,10 @@ use crate::record::REBOOT;
 use crate::server::Server;
 use crate::system::System;
 
-/// Failures judged in one look; the rest is for the next one, which follows at once.
-const FAILURES_A_LOOK: u32 = 32;
+/// Failures that the kernel remembers.
+const RING: u32 = 32;
+/// Failures judged in one look, lest it take too long to tell of them; the rest is for the next one, which follows at once.
+const FAILURES_A_LOOK: u32 = 2;
 /// Times that a failure is asked for again because newer ones came in between.
 const PATIENCE: u32 = 8;
 /// The end of a call chain.
@@ -95,7 +97,7 @@ impl<S: System> Server<S> {
             }
             // As far back as the kernel remembers.
             let wanted = latest - seen - 1;
-            let mut back = wanted.min(FAILURES_A_LOOK - 1);
+            let mut back = wanted.min(RING - 1);
             found = self.system.failure(back);
             while found.is_none() && back > 0 {
                 back -= 1;
