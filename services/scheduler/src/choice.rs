@@ -1,4 +1,5 @@
-//! Which policy is active: the one thing here that belongs to no client, so it lies in the common region.
+//! What belongs to no client and must not be forgotten, so it lies in the common region: which policy is active, and whose turn
+//! it was when the scheduler had been built anew.
 
 use scheduler::PolicyKind;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -14,6 +15,8 @@ pub struct Choice {
     policy: u32,
     /// The policy's complement: a damaged word is not taken for a choice.
     check: u32,
+    /// The slot that was chosen first when the scheduler was built last. Any value will do.
+    pub turn: u32,
 }
 
 impl Choice {
@@ -25,7 +28,7 @@ impl Choice {
 
     /// Remembers a choice.
     pub fn set(&mut self, policy: PolicyKind) {
-        *self = Choice { magic: MAGIC, policy: policy as u32, check: !(policy as u32) };
+        (self.magic, self.policy, self.check) = (MAGIC, policy as u32, !(policy as u32));
     }
 }
 

@@ -6,8 +6,8 @@
 //!
 //! Bound: fair turns go round, so a thread that stays ready has one at the latest when each slot that was ready meanwhile
 //! has had one. With n of them that is after n * (`PERIOD` + `MAX_SLICE` + 1) ticks (2.8 s for all 64, 0.13 s for three). It
-//! costs those of high priority one tick in `PERIOD`. The bound begins anew when the scheduler is rebuilt; therefore it then begins
-//! with a fair turn, and one that fails at every other decision still lets everybody run.
+//! costs those of high priority one tick in `PERIOD`. When the scheduler is rebuilt the bound begins anew; but the first
+//! decision then is the next turn of another round (`server.rs`), so even one that fails every time starves nobody.
 
 use rt::Decision;
 use scheduler::PolicyKind;
@@ -15,8 +15,10 @@ use scheduler::PolicyKind;
 use crate::policy::{Policy, Round, next_after};
 use crate::table::{Parameters, SLOTS, Table};
 
-/// A decision counts one, a tick counts one; when so many have come together, the next turn is a fair one.
+/// Ticks between fair turns.
 pub const PERIOD: u32 = 32;
+/// So many decisions count as a tick, as none of them may have seen one go by: less than a switch takes on a slow board.
+const DECISIONS: u32 = 256;
 /// Ticks of a fair turn.
 const FAIR_SLICE: u32 = 1;
 /// Priorities.
@@ -35,7 +37,7 @@ pub struct Priorities {
     levels: [u64; LEVELS],
     /// Where the round in each level is; `None`: it begins behind whoever ran last.
     cursors: [Option<u32>; LEVELS],
-    /// Decisions and ticks since the last fair turn.
+    /// Time since the last fair turn: ticks, times [`DECISIONS`], and decisions.
     due: u32,
     /// Who had the last fair turn.
     turn: Option<u32>,
@@ -56,8 +58,7 @@ impl Policy for Priorities {
         for slot in 0..SLOTS {
             levels[table.get(slot).priority as usize % LEVELS] |= 1 << slot;
         }
-        // The first turn is a fair one: were the scheduler to fail again and again, there might be no other.
-        Priorities { levels, cursors: [None; LEVELS], due: PERIOD, turn: None, guest: None, running: None }
+        Priorities { levels, cursors: [None; LEVELS], due: 0, turn: None, guest: None, running: None }
     }
 
     fn changed(&mut self, slot: usize, parameters: Parameters) {
@@ -67,7 +68,7 @@ impl Policy for Priorities {
     }
 
     fn decide(&mut self, table: &Table, round: &Round) -> Decision {
-        self.due = self.due.saturating_add(1).saturating_add(round.ticks);
+        self.due = self.due.saturating_add(round.ticks.saturating_mul(DECISIONS)).saturating_add(1);
         let before = round.previous.unwrap_or(SLOTS as u32 - 1);
         if let Some(slot) = self.guest.take()
             && round.ticks < FAIR_SLICE
@@ -76,7 +77,7 @@ impl Policy for Priorities {
             self.guest = Some(slot);
             return Decision { slot, slice: FAIR_SLICE };
         }
-        if self.due >= PERIOD {
+        if self.due >= PERIOD * DECISIONS {
             let slot = next_after(round.ready, self.turn.unwrap_or(before));
             (self.due, self.turn, self.guest) = (0, Some(slot), Some(slot));
             return Decision { slot, slice: FAIR_SLICE };

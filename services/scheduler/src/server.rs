@@ -1,7 +1,8 @@
 //! The service: sessions, methods, and the decision.
 //!
 //! Invariant: table and policy follow from the sessions that are open and from the common region. What else is kept (turns,
-//! passes, counts) may be lost without harm, for a decision needs nothing but who is ready now.
+//! passes, counts) may be lost without harm, for a decision needs nothing but who is ready now. Lest a scheduler that fails again
+//! and again make the same choice each time, its first one goes round, by a mark in the common region.
 
 use core::marker::PhantomData;
 
@@ -13,7 +14,7 @@ use scheduler::{MAX_SLICE, PolicyKind, Scheduler, SchedulerError, weight_of};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::choice::Choice;
-use crate::policy::{Policy, Round};
+use crate::policy::{Policy, Round, next_after};
 use crate::priorities::Priorities;
 use crate::stride::Stride;
 use crate::table::{Entry, Parameters, SLOTS, Table};
@@ -149,6 +150,8 @@ pub struct Server<M> {
     /// Who was ready at the last decision.
     ready: u64,
     decisions: u32,
+    /// Nothing was decided since it was built.
+    fresh: bool,
     counts: [Count; SLOTS],
     manifests: PhantomData<M>,
 }
@@ -180,7 +183,7 @@ impl<M: Manifests + 'static> Service for Server<M> {
         let table = Table::new();
         let active = Active::new(kind, &table);
         let counts = [Count::default(); SLOTS];
-        Server { table, active, choice, ready: 0, decisions: 0, counts, manifests: PhantomData }
+        Server { table, active, choice, ready: 0, decisions: 0, fresh: true, counts, manifests: PhantomData }
     }
 
     fn open(&mut self, session: &mut Session<Client>) -> Result<(), Error> {
@@ -238,6 +241,11 @@ impl<M: Manifests + 'static> Service for Server<M> {
             return Decision { slot: SLOTS as u32, slice: 1 };
         }
         let decision = match &mut self.active {
+            _ if self.fresh => {
+                self.fresh = false;
+                self.choice.turn = next_after(ready, self.choice.turn);
+                Decision { slot: self.choice.turn, slice: 1 }
+            }
             Active::Priorities(policy) => policy.decide(&self.table, &round),
             Active::Stride(policy) => policy.decide(&self.table, &round),
         };

@@ -16,9 +16,9 @@ use crate::table::{Parameters, SLOTS, Table};
 
 /// What a tick costs with a weight of 1. Large, so that dividing it loses less than a part in 4,000.
 const STRIDE: u32 = 1 << 20;
-/// Who runs for less than a tick pays a quarter of one: else whoever gives the processor away in time would run for nothing,
-/// and be chosen again and again.
-const LEAST: u64 = 4;
+/// Who was not seen to run for a tick pays this part of one: else whoever gives the processor away in time would run for
+/// nothing, and be chosen again and again. Less than a switch takes on a slow board.
+const LEAST: u64 = 256;
 
 /// The policy.
 pub struct Stride {

@@ -224,7 +224,7 @@ pub struct LogEntry {
 /// State of the services, orders, policies, log. Whoever's manifest names the supervisor as a callee may use all of it:
 /// nobody who merely wants to look has a reason to be granted it, as the kernel call `info` tells as much.
 ///
-/// Orders are carried out within a tick after the request, when nobody is in the service.
+/// Orders are carried out when nobody is in the service, which may be after the request.
 ///
 /// Names are lent: 1 to 16 bytes, as in the manifests.
 #[rt::interface(name = "supervisor")]

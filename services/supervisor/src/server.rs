@@ -205,6 +205,7 @@ impl<S: System + Default + 'static> Supervisor for Server<S> {
         self.order(index, Control::Restart);
         let name = self.manifests[index].name;
         self.say([line(format_args!("{} is restarted as ordered", name_str(&name)))]);
+        self.give_orders();
         self.arm();
         Ok(())
     }
@@ -217,6 +218,7 @@ impl<S: System + Default + 'static> Supervisor for Server<S> {
         (record.held_until, record.next_probe) = (0, 0);
         let name = self.manifests[index].name;
         self.say([line(format_args!("{} is stopped as ordered", name_str(&name)))]);
+        self.give_orders();
         self.arm();
         Ok(())
     }
@@ -229,6 +231,7 @@ impl<S: System + Default + 'static> Supervisor for Server<S> {
         }
         self.common.records[index].row = Row::default();
         self.start_again(index, "as ordered");
+        self.give_orders();
         self.arm();
         Ok(())
     }

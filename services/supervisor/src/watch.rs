@@ -3,7 +3,7 @@
 //! Each look starts from how things are (the kernel's records, its own in the common region), not from what woke it: events may
 //! be lost or doubled, and a look that fails is undone and made again. Orders cannot be undone. So they are noted by the look that
 //! decides on them, and given by the next one, which decides nothing: were it to fail, it would give the same ones again,
-//! which does no harm; and no look ever judges by what it did itself before it failed.
+//! which does no harm; and no look ever judges by what it did itself before it failed. What clients order is given at once.
 
 use rt::abi::call::name_str;
 use rt::abi::image::MAX_ENTRIES;
@@ -67,7 +67,7 @@ impl<S: System> Server<S> {
     }
 
     /// Gives them.
-    fn give_orders(&mut self) {
+    pub(crate) fn give_orders(&mut self) {
         for index in 0..MAX_ENTRIES {
             let order = self.common.records[index].order;
             if order == 0 {
