@@ -85,6 +85,8 @@ words! {
         Work,
         /// Keeps the processor for so many rounds, then panics.
         WorkThenPanic,
+        /// Does nothing wrong: notifies the session with this number.
+        Tell,
     }
 }
 
@@ -101,6 +103,10 @@ words! {
         Flush,
         /// `close`.
         Close,
+        /// `event`, before it returns.
+        Event,
+        /// `step`, before it returns.
+        Step,
     }
 }
 

@@ -83,7 +83,7 @@ mod target {
     /// Does wrong. Returns only for what is not detected at once.
     pub fn strike(attack: Attack, argument: u32) {
         match attack {
-            Attack::None | Attack::Spoil | Attack::Refuse | Attack::AskFlush | Attack::CallForever => {}
+            Attack::None | Attack::Spoil | Attack::Refuse | Attack::AskFlush | Attack::CallForever | Attack::Tell => {}
             Attack::Load => {
                 black_box(load(argument));
             }

@@ -11,6 +11,7 @@ extern crate alloc;
 
 mod attack;
 pub mod case;
+mod events;
 pub mod harm;
 mod instructions;
 mod memory;
@@ -18,6 +19,7 @@ mod peers;
 mod subject;
 
 pub use attack::{Attack, Hook, Strike};
+pub use events::Plan;
 pub use memory::{Large, Memory, Small};
 pub use peers::Peer;
 pub use subject::Subject;
@@ -42,6 +44,8 @@ pub const STACK: u32 = 8 << 10;
 pub const COMMON: u32 = 8 << 10;
 /// What `attack` adds to the sums before it strikes: an undo that is not exact shows.
 pub const TRACE: u32 = 1_000_000;
+/// Methods of the interface.
+pub const METHODS: u32 = 24;
 /// Last argument of `arm`: a client that calls at random does not arm anything.
 pub const ARM_KEY: u32 = 0x5afe_c0de;
 /// `until` of a strike that happens at every attempt.
@@ -150,4 +154,39 @@ pub trait Victim {
     /// Breaks the promise to be read-only: writes to the session's bulk.
     #[read_only]
     fn scribble(&mut self, session: &mut Session<Self::State>) -> Result<u32, VictimError>;
+    /// Says what is to be done when events come; forgets what was noted of earlier ones.
+    fn plan(
+        &mut self,
+        session: &mut Session<Self::State>,
+        plan: Plan,
+        argument: u32,
+        rounds: u32,
+    ) -> Result<(), VictimError>;
+    /// Upcalls, the events of all of them, steps, sessions that were skipped.
+    #[read_only]
+    fn diary(&mut self, session: &mut Session<Self::State>) -> Result<(u32, u32, u32, u32), VictimError>;
+    /// Steps with this session and the events of those; steps of all sessions that no upcall led to; the session that
+    /// was skipped last.
+    #[read_only]
+    fn steps(&mut self, session: &mut Session<Self::State>) -> Result<(u32, u32, u32, u32), VictimError>;
+    /// Notifies the sessions from `first` on, then strikes; returns how many there were, and how many numbers are not of
+    /// sessions of this service.
+    fn tell(
+        &mut self,
+        session: &mut Session<Self::State>,
+        first: u32,
+        count: u32,
+        attack: Attack,
+        argument: u32,
+        until: u32,
+    ) -> Result<(u32, u32), VictimError>;
+    /// Opens a session with another service, whose notifications set these events.
+    fn listen(&mut self, session: &mut Session<Self::State>, peer: Peer, events: u32) -> Result<u32, VictimError>;
+    /// Sets the deadline, in microseconds since boot; 0 = never.
+    fn alarm(&mut self, session: &mut Session<Self::State>, at: u64) -> Result<(), VictimError>;
+    /// Deadlines that came; how many of them were early; by how many microseconds one was late at most.
+    #[read_only]
+    fn alarms(&mut self, session: &mut Session<Self::State>) -> Result<(u32, u32, u32), VictimError>;
+    /// Waits inside the activation; returns the events that came, and the kernel's code.
+    fn wait(&mut self, session: &mut Session<Self::State>, events: u32, ticks: u32) -> Result<(u32, u32), VictimError>;
 }

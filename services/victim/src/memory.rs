@@ -4,6 +4,7 @@ use rt::{Session, SsrState, State};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::COMMON;
+use crate::events::{Diary, Orders};
 
 /// What every session has, where the service has sessions' state at all.
 #[derive(Clone, Copy, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -17,6 +18,10 @@ pub struct Record {
     pub flushes: u32,
     /// 0 while the content makes sense.
     pub spoiled: u32,
+    /// Steps of the service's events with this session.
+    pub steps: u32,
+    /// Events of those steps.
+    pub bits: u32,
 }
 
 /// Session state that fits into a page.
@@ -132,9 +137,20 @@ pub struct Board {
     /// Runs of the hook `flush` for any session.
     pub flushes: u32,
     /// Armed hooks, in the order of [`crate::Hook`].
-    pub arms: [Arm; 5],
+    pub arms: [Arm; 7],
+    /// What is done about events.
+    pub plan: Orders,
+    /// What was done.
+    pub diary: Diary,
     /// Fills the region.
-    pub rest: [u32; COMMON as usize / 4 - 27],
+    pub rest: [u32; Board::REST],
+}
+
+impl Board {
+    /// Words at the region's end.
+    const REST: usize = COMMON as usize / 4 - 35 - (size_of::<Orders>() + size_of::<Diary>()) / 4;
+    /// The last word, on another page than the sums.
+    pub const LAST: usize = Board::REST - 1;
 }
 
 const _: () = assert!(size_of::<Board>() == COMMON as usize);

@@ -3,8 +3,9 @@
 use core::marker::PhantomData;
 
 use rt::abi::image::Fletcher;
-use rt::{Construct, Error, LentRead, LentWrite, Service, Session, Word};
+use rt::{Construct, Error, Events, LentRead, LentWrite, Next, Service, Session, Word, sys};
 
+use crate::events::{Diary, Known, Orders};
 use crate::memory::{Arm, Board};
 use crate::peers::Peers;
 // The interface by a glob: its name is a macro's, too, which cannot be named by a path in its own crate.
@@ -23,6 +24,10 @@ pub struct Subject<M: Memory> {
     peers: Peers,
     /// Reloads since it was built.
     reloads: u32,
+    /// Sessions that it has seen since it was built.
+    known: Known,
+    /// Events are being dealt with.
+    busy: bool,
     memory: PhantomData<M>,
 }
 
@@ -53,6 +58,7 @@ impl<M: Memory> Subject<M> {
                 }
             }
             Attack::AskFlush => session.request_flush(),
+            Attack::Tell => self.board.diary.told(sys::notify(argument)),
             _ => harm::strike(attack, argument),
         }
     }
@@ -71,16 +77,44 @@ impl<M: Memory> Subject<M> {
         Ok(())
     }
 
+    /// What comes after the step with this session, or first of all.
+    fn next(&mut self, last: Option<u32>) -> Next {
+        let next = match (self.board.plan.plan(), last) {
+            (Plan::Note, _) | (Plan::One, Some(_)) => None,
+            (Plan::One, None) => Some(self.board.plan.argument),
+            _ => self.known.after(last),
+        };
+        self.busy = next.is_some();
+        next.map_or(Next::Done, Next::Session)
+    }
+
+    /// Does in a step what the plan says.
+    fn carry_out(&mut self, session: &mut Session<M>) {
+        let Orders { argument, rounds, .. } = self.board.plan;
+        match self.board.plan.plan() {
+            Plan::Note => {}
+            Plan::One | Plan::Walk => harm::strike(Attack::Work, rounds),
+            Plan::Tell => self.board.diary.told(sys::notify(M::number(session))),
+            Plan::Rearm => {
+                let first = self.board.plan.first == 0;
+                self.board.plan.first = 1;
+                if first && sys::deadline(Some(1)).is_ok() {
+                    harm::strike(Attack::Work, rounds);
+                }
+            }
+            Plan::Call => {
+                let peer = Peer::from_word(argument).unwrap_or(Peer::None);
+                let result = self.peers.pass(peer, 0, 1, Strike::NONE, 0, 0);
+                self.board.diary.failed += u32::from(result.is_err());
+            }
+        }
+    }
+
     fn digest_of(session: &mut Session<M>) -> u64 {
         let mut sum = Fletcher::new();
         M::bulk(session).iter().for_each(|word| sum.add(*word));
         sum.value()
     }
-}
-
-impl Board {
-    /// The last word of the region, on another page than the sums.
-    const LAST: usize = crate::COMMON as usize / 4 - 28;
 }
 
 /// Strikes in a constructor.
@@ -106,16 +140,18 @@ impl<M: Memory> Service for Subject<M> {
         };
         construct(board.arms[Hook::Construct as usize]);
         board.builds += 1;
-        Subject { board, peers: Peers::new(), reloads: 0, memory: PhantomData }
+        Subject { board, peers: Peers::new(), reloads: 0, known: Known::new(), busy: false, memory: PhantomData }
     }
 
     fn open(&mut self, session: &mut Session<M>) -> Result<(), Error> {
         self.board.opened += 1;
+        self.known.put(M::number(session), true);
         self.hook(session, Hook::Open)
     }
 
     fn reload(&mut self, session: &mut Session<M>) -> Result<(), Error> {
         self.reloads += 1;
+        self.known.put(M::number(session), true);
         self.hook(session, Hook::Reload)
     }
 
@@ -129,8 +165,40 @@ impl<M: Memory> Service for Subject<M> {
 
     fn close(&mut self, session: &mut Session<M>) {
         self.board.closed += 1;
+        self.known.put(M::number(session), false);
         // Nobody is left to be told.
         let _ = self.hook(session, Hook::Close);
+    }
+
+    fn event(&mut self, events: Events) -> Next {
+        self.busy = true;
+        self.board.diary.upcall(events);
+        harm::strike(Attack::Work, self.board.plan.rounds);
+        let Arm { attack, argument, until, .. } = self.board.arms[Hook::Event as usize];
+        match Attack::from_word(attack).filter(|_| self.board.builds < until) {
+            Some(Attack::Tell) => self.board.diary.told(sys::notify(argument)),
+            Some(attack) => harm::strike(attack, argument),
+            None => {}
+        }
+        self.next(None)
+    }
+
+    fn step(&mut self, session: &mut Session<M>, events: Events) -> Next {
+        self.board.diary.step(self.busy);
+        if let Some(record) = M::record(session) {
+            record.steps += 1;
+            record.bits |= events.bits();
+        }
+        self.carry_out(session);
+        // A step that refuses does no harm: it has no result.
+        let _ = self.hook(session, Hook::Step);
+        self.next(Some(M::number(session)))
+    }
+
+    fn skipped(&mut self, session: u32, events: Events) -> Next {
+        self.board.diary.skipped(session, events);
+        self.known.put(session, false);
+        self.next(Some(session))
     }
 }
 
@@ -297,5 +365,60 @@ impl<M: Memory> Victim for Subject<M> {
         let word = M::bulk(session).first_mut().ok_or(VictimError::Absent)?;
         *word = !*word;
         Ok(*word)
+    }
+
+    fn plan(&mut self, _: &mut Session<M>, plan: Plan, argument: u32, rounds: u32) -> Result<(), VictimError> {
+        self.board.plan = Orders { plan: plan.into_word(), argument, rounds, first: 0 };
+        self.board.diary = Diary::default();
+        Ok(())
+    }
+
+    fn diary(&mut self, _: &mut Session<M>) -> Result<(u32, u32, u32, u32), VictimError> {
+        let Diary { upcalls, bits, steps, skipped, .. } = self.board.diary;
+        Ok((upcalls, bits, steps, skipped))
+    }
+
+    fn steps(&mut self, session: &mut Session<M>) -> Result<(u32, u32, u32, u32), VictimError> {
+        let (steps, bits) = M::record(session).map_or((0, 0), |record| (record.steps, record.bits));
+        Ok((steps, bits, self.board.diary.strays, self.board.diary.last_skipped))
+    }
+
+    fn tell(
+        &mut self,
+        session: &mut Session<M>,
+        first: u32,
+        count: u32,
+        attack: Attack,
+        argument: u32,
+        until: u32,
+    ) -> Result<(u32, u32), VictimError> {
+        let told = (0..count).filter(|index| sys::notify(first.wrapping_add(*index)).is_ok()).count() as u32;
+        self.strike(session, attack, argument, until);
+        Ok((told, count - told))
+    }
+
+    fn listen(&mut self, _: &mut Session<M>, peer: Peer, events: u32) -> Result<u32, VictimError> {
+        match sys::bind(peer.name(), Events::from_bits_retain(events)) {
+            Ok(handle) => Ok(handle.index),
+            Err(_) => Err(VictimError::Absent),
+        }
+    }
+
+    fn alarm(&mut self, _: &mut Session<M>, at: u64) -> Result<(), VictimError> {
+        let due = (at > 0).then_some(at);
+        self.board.diary.due = [at as u32, (at >> 32) as u32];
+        sys::deadline(due).map_err(|_| VictimError::Absent)
+    }
+
+    fn alarms(&mut self, _: &mut Session<M>) -> Result<(u32, u32, u32), VictimError> {
+        let Diary { alarms, early, late, .. } = self.board.diary;
+        Ok((alarms, early, late))
+    }
+
+    fn wait(&mut self, _: &mut Session<M>, events: u32, ticks: u32) -> Result<(u32, u32), VictimError> {
+        Ok(match sys::wait_events(Events::from_bits_retain(events), ticks) {
+            Ok(events) => (events.bits(), 0),
+            Err(error) => (0, error as u32),
+        })
     }
 }

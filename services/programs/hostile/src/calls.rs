@@ -111,7 +111,7 @@ pub fn handles(other: u32) -> Checked {
     ensure!(harm::probe(Probe::CallHandle, handle.index, handle.generation) == stale);
     ensure!(harm::probe(Probe::Unbind, handle.index, handle.generation) == stale);
     // Methods that the service does not have.
-    for method in [16, 17, 63, 64, 255, 0xffff] {
+    for method in [victim::METHODS, victim::METHODS + 1, 63, 64, 255, 0xffff] {
         let mut registers = [0; 13];
         (registers[7], registers[8], registers[9]) = (method << 8, again.handle().index, again.handle().generation);
         raw_call(&mut registers);

@@ -15,6 +15,8 @@ mod check;
 #[cfg(target_os = "none")]
 mod clients;
 #[cfg(target_os = "none")]
+mod events;
+#[cfg(target_os = "none")]
 mod hooks;
 #[cfg(target_os = "none")]
 mod isolation;
@@ -29,6 +31,10 @@ mod sessions;
 #[cfg(target_os = "none")]
 mod sharing;
 #[cfg(target_os = "none")]
+mod store;
+#[cfg(target_os = "none")]
+mod timers;
+#[cfg(target_os = "none")]
 mod world;
 
 /// Runs all tests. The last ones leave a service stopped.
@@ -41,8 +47,11 @@ fn main(_: u32) -> u32 {
     nested::run(&mut suite);
     chains::run(&mut suite);
     hooks::run(&mut suite);
+    events::run(&mut suite);
     clients::run(&mut suite);
     sharing::run(&mut suite);
+    timers::run(&mut suite);
+    store::run(&mut suite);
     sessions::run(&mut suite);
     hooks::run_last(&mut suite);
     suite.end()
