@@ -43,7 +43,8 @@ impl Set {
         let from = after.map_or(0, |b| b.index() + 1);
         let index = first(&self.members, from).or_else(|| {
             let word = from / WORD + 1;
-            let word = first(&self.words, word).or_else(|| first(&self.words, first(&self.top, word / WORD + 1)? * WORD));
+            let word =
+                first(&self.words, word).or_else(|| first(&self.words, first(&self.top, word / WORD + 1)? * WORD));
             first(&self.members, word? * WORD)
         })?;
         Some(BindingId::new(index as u16))

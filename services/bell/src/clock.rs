@@ -2,7 +2,6 @@
 
 use rt::abi::layout::MMIO_BASE;
 use tock_registers::interfaces::{Readable, Writeable};
-
 use tock_registers::register_structs;
 use tock_registers::registers::{ReadOnly, ReadWrite, WriteOnly};
 

@@ -1,31 +1,33 @@
-//! The measurements.
+//! How measurements are made, and told.
 
-use alloc::vec::Vec;
-use core::arch::asm;
+use core::fmt::{self, Display};
 
-use abi::failure::{Moment, SabotageKind};
-use abi::{Error, Sabotage};
-use blank::BlankClient;
-use gauge::GaugeClient;
-use rt::{CallError, Text, sys};
+use gauge::cycles;
+use rt::{CallError, Error, ServiceError, Text, sys};
+
+use crate::{calls, clients, recoveries, threads};
 
 /// Runs of each measurement.
-const RUNS: u32 = 9;
-
-/// A buffer that is one page.
-#[repr(align(4096))]
-struct Aligned([u8; 4096]);
+pub const RUNS: u32 = 9;
 
 /// What went wrong: no measurement is better than a wrong one.
-enum Failed {
-    Call(CallError<Error>),
+#[derive(Debug)]
+pub enum Failed {
+    /// A kernel call, or the kernel's part of a method call.
     Kernel(Error),
-    Wrong,
+    /// A service said no, with this code, or answered what is no answer.
+    Service(u32),
+    /// A result that cannot be.
+    Wrong(&'static str),
 }
 
-impl From<CallError<Error>> for Failed {
-    fn from(error: CallError<Error>) -> Self {
-        Failed::Call(error)
+impl<E: ServiceError> From<CallError<E>> for Failed {
+    fn from(error: CallError<E>) -> Self {
+        match error {
+            CallError::Kernel(error) => Failed::Kernel(error),
+            CallError::Service(error) => Failed::Service(error.code()),
+            CallError::Protocol(code) => Failed::Service(code),
+        }
     }
 }
 
@@ -35,104 +37,111 @@ impl From<Error> for Failed {
     }
 }
 
+impl Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failed::Kernel(error) => write!(f, "{error}"),
+            Failed::Service(code) => write!(f, "a service answered with code {code:#x}"),
+            Failed::Wrong(what) => write!(f, "wrong: {what}"),
+        }
+    }
+}
+
 /// Runs all of them; status 0 if none failed.
 pub fn main(_: u32) -> u32 {
     let status = match run() {
         Ok(()) => 0,
-        Err(Failed::Call(error)) => report("call failed", error),
-        Err(Failed::Kernel(error)) => report("kernel call failed", error),
-        Err(Failed::Wrong) => report("wrong result", ""),
+        Err(failed) => {
+            // Who cannot log cannot tell that either.
+            let _ = log(format_args!("bench: {failed}"));
+            1
+        }
     };
     let _ = sys::shutdown(status);
     1
 }
 
-fn report(what: &str, error: impl core::fmt::Display) -> u8 {
-    let mut text = Text::<128>::new();
-    let _ = core::fmt::write(&mut text, format_args!("bench: {what} {error}"));
-    let _ = sys::log(text.as_str());
-    1
+fn run() -> Result<(), Failed> {
+    let gauge = calls::all()?;
+    recoveries::data(&gauge)?;
+    threads::all()?;
+    recoveries::services()?;
+    clients::all(gauge)
 }
 
-/// The cycle counter (PMCCNTR, ARM ARM C12.8).
+/// Instructions between two readings of the counter that have nothing in between.
 #[inline(always)]
-fn cycles() -> u32 {
-    let count: u32;
-    // SAFETY: reads a counter that the kernel has opened to user mode; nothing else changes.
-    unsafe { asm!("isb", "mrc p15, 0, {}, c9, c13, 0", out(reg) count, options(nostack)) };
-    count
+fn nothing() -> u32 {
+    let start = cycles();
+    cycles().wrapping_sub(start)
 }
 
 /// Instructions of `body`, those of measuring taken off.
 #[inline(always)]
-fn measure(mut body: impl FnMut() -> Result<(), Failed>) -> Result<u32, Failed> {
-    let (mut least, mut nothing) = (u32::MAX, u32::MAX);
-    for _ in 0..RUNS {
-        let start = cycles();
-        nothing = nothing.min(cycles().wrapping_sub(start));
-        let start = cycles();
-        body()?;
-        least = least.min(cycles().wrapping_sub(start));
-    }
-    Ok(least - nothing)
+pub fn measure(mut body: impl FnMut() -> Result<(), Failed>) -> Result<u32, Failed> {
+    measure_with(|| Ok(()), |()| body(), |(), ()| Ok(()))
 }
 
-fn print(name: &str, instructions: u32) -> Result<(), Failed> {
+/// As `measure`; what prepares each run, and checks its result, is not counted.
+#[inline(always)]
+pub fn measure_with<T, V>(
+    mut prepare: impl FnMut() -> Result<T, Failed>,
+    mut body: impl FnMut(&T) -> Result<V, Failed>,
+    mut check: impl FnMut(T, V) -> Result<(), Failed>,
+) -> Result<u32, Failed> {
+    let (mut least, mut overhead) = (u32::MAX, u32::MAX);
+    for _ in 0..RUNS {
+        let prepared = prepare()?;
+        overhead = overhead.min(nothing());
+        let start = cycles();
+        let result = body(&prepared)?;
+        least = least.min(cycles().wrapping_sub(start));
+        check(prepared, result)?;
+    }
+    Ok(least - overhead)
+}
+
+/// The least of what several runs found by themselves, as a difference of readings of the counter.
+#[inline(always)]
+pub fn least_of(mut run: impl FnMut() -> Result<u32, Failed>) -> Result<u32, Failed> {
+    let (mut least, mut overhead) = (u32::MAX, u32::MAX);
+    for _ in 0..RUNS {
+        overhead = overhead.min(nothing());
+        least = least.min(run()?);
+    }
+    least.checked_sub(overhead).ok_or(Failed::Wrong("an interval shorter than its measurement"))
+}
+
+/// Instructions of `body` in several runs with different arguments, on average: ticks of the clock that fall into them count,
+/// those of measuring and of what goes round do not.
+#[inline(always)]
+pub fn average<T>(
+    arguments: impl IntoIterator<Item = T>,
+    mut body: impl FnMut(T) -> Result<(), Failed>,
+) -> Result<u32, Failed> {
+    let (mut total, mut runs) = (0u32, 0);
+    for argument in arguments {
+        let overhead = nothing();
+        let start = cycles();
+        body(argument)?;
+        total += cycles().wrapping_sub(start).saturating_sub(overhead);
+        runs += 1;
+    }
+    total.checked_div(runs).ok_or(Failed::Wrong("nothing was measured"))
+}
+
+fn log(line: fmt::Arguments<'_>) -> Result<(), Failed> {
     let mut text = Text::<128>::new();
-    core::fmt::write(&mut text, format_args!("{{\"name\": \"{name}\", \"instructions\": {instructions}}}"))
-        .map_err(|_| Failed::Wrong)?;
+    fmt::write(&mut text, line).map_err(|_| Failed::Wrong("a line is too long"))?;
     Ok(sys::log(text.as_str())?)
 }
 
-fn run() -> Result<(), Failed> {
-    print("syscall_null", measure(|| Ok(sys::null()?))?)?;
-    let blank = BlankClient::bind()?;
-    print("call_null", measure(|| Ok(blank.nothing()?))?)?;
-    let gauge = GaugeClient::bind()?;
-    for (name, used) in [("call_ssr_64", 64), ("call_ssr_256", 256), ("call_ssr_1024", 1024), ("call_ssr_4096", 4096)] {
-        gauge.set_used(used)?;
-        let before = gauge.count()?;
-        print(name, measure(|| gauge.count().map(drop).map_err(Failed::from))?)?;
-        if gauge.count()? != before + RUNS + 1 {
-            return Err(Failed::Wrong);
-        }
-    }
-    gauge.set_used(64)?;
-    print("call_lent_4k", lent(&gauge)?)?;
-    recoveries(&gauge)
+/// Tells a figure.
+pub fn print(name: &str, instructions: u32) -> Result<(), Failed> {
+    log(format_args!("{{\"name\": \"{name}\", \"instructions\": {instructions}}}"))
 }
 
-/// A page lent for reading, on a stack of its own alignment.
-#[inline(never)]
-fn lent(gauge: &GaugeClient) -> Result<u32, Failed> {
-    let lent = Aligned([7; 4096]);
-    measure(|| if gauge.read(&lent.0)? == 7 { Ok(()) } else { Err(Failed::Wrong) })
-}
-
-/// A data abort at the method's entry, to the reply of the retried call, with so many sessions bound.
-fn recoveries(gauge: &GaugeClient) -> Result<(), Failed> {
-    let abort = Sabotage { kind: SabotageKind::DataAbort, moment: Moment::Entry };
-    let recovery = || {
-        let mut least = u32::MAX;
-        for _ in 0..RUNS {
-            let before = gauge.count()?;
-            sys::sabotage("gauge", abort)?;
-            let start = cycles();
-            let after = gauge.count()?;
-            least = least.min(cycles().wrapping_sub(start));
-            if after != before + 1 {
-                return Err(Failed::Wrong);
-            }
-        }
-        Ok(least)
-    };
-    print("recover_80k", recovery()?)?;
-    let mut sessions = Vec::new();
-    for (name, clients) in [("recover_clients_1", 1), ("recover_clients_100", 100), ("recover_clients_1000", 1000)] {
-        while sessions.len() + 1 < clients {
-            sessions.push(GaugeClient::bind()?);
-        }
-        print(name, recovery()?)?;
-    }
-    Ok(())
+/// Tells a figure that is an amount of memory.
+pub fn print_bytes(name: &str, bytes: u32) -> Result<(), Failed> {
+    log(format_args!("{{\"name\": \"{name}\", \"bytes\": {bytes}}}"))
 }

@@ -1,0 +1,7 @@
+//! `gauge_lazy`: as `gauge`, but its sessions are reloaded lazily.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+#![deny(unsafe_code)]
+
+use gauge::Gauged;
+
+rt::service!(Gauged: gauge::Gauge);
