@@ -25,6 +25,8 @@ const FAILURES_A_LOOK: u32 = 2;
 const PATIENCE: u32 = 8;
 /// The end of a call chain.
 const END: u8 = 0xff;
+/// The longest call chain.
+const MAX_CHAIN: usize = 8;
 /// The first domain that is a process.
 const FIRST_PROCESS: u8 = 64;
 
@@ -117,12 +119,18 @@ impl<S: System> Server<S> {
             self.say([line(format_args!("{missed} failures before {} were overwritten unread", info.number))]);
         }
         let index = self.find(&info.object);
-        let chain = info.chain.iter().take_while(|domain| **domain != END);
-        let names = chain.clone().map(|domain| self.name_of(*domain, info.process));
-        let mut known = [[0u8; 16]; 8];
-        let length = chain.count();
-        known.iter_mut().zip(names).for_each(|(known, name)| *known = name);
-        self.say([lines::failure(info), lines::registers(info, known[..length].iter().map(name_str))]);
+        let mut names = [[0; 16]; MAX_CHAIN];
+        let mut length = 0;
+        let mut last = END;
+        for domain in info.chain.into_iter().take_while(|domain| *domain != END) {
+            // A kernel thread is in its own object: that is one place.
+            if domain != last {
+                names[length] = self.name_of(domain, info.process);
+                length += 1;
+            }
+            last = domain;
+        }
+        self.say([lines::failure(info), lines::registers(info, names[..length].iter().map(name_str))]);
         let stack_used = index.and_then(|index| self.object(index)).map_or(0, |object| object.stack_used);
         let verdict = match index {
             Some(index) if !self.manifests[index].own => {

@@ -248,6 +248,7 @@ fn lines_tell_of_each_failure_as_the_host_wants_it() {
     bed.lines();
     bed.fail(0, 70);
     bed.fail(0, 75);
+    bed.fail(0, 0);
     let lines = bed.lines();
     assert_eq!(
         lines[..2],
@@ -257,7 +258,8 @@ fn lines_tell_of_each_failure_as_the_host_wants_it() {
                 .to_owned(),
         ]
     );
-    assert!(lines[3].contains("chain ?>fs"), "the slot has another process by now: {}", lines[3]);
+    assert!(lines[3].contains("chain ?>fs "), "the slot has another process by now: {}", lines[3]);
+    assert!(lines.iter().any(|line| line.contains("chain fs ")), "nobody's request: {lines:?}");
 }
 
 #[test]

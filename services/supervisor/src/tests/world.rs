@@ -63,7 +63,7 @@ impl World {
             session: if process == 0 { u32::MAX } else { process + 1000 },
             process,
             tick,
-            chain: [64, object as u8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
+            chain: [if process == 0 { object as u8 } else { 64 }, object as u8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
             ..FailureInfo::NONE
         });
     }
