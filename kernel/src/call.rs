@@ -207,6 +207,8 @@ impl Kernel {
         self.release_request(thread);
         self.threads[thread].set_pending(Pending::None);
         self.forgo(thread);
+        // Those of the flushes.
+        self.deliver_notes(thread);
         Ok(Step::Going)
     }
 
@@ -327,6 +329,7 @@ impl Kernel {
                     self.lose_session(server, binding);
                 }
                 if thread == server {
+                    self.domains[server].reload_failed.take_if(|failed| *failed == binding);
                     return self.object_went_on(thread);
                 }
                 // The lock is kept: the step is taken again with the session reloaded.

@@ -38,6 +38,9 @@ impl Kernel {
                 self.start(object);
             }
             Control::Start => self.domains[object].order = None,
+            Control::Restart if matches!(self.domains[object].state, ObjectState::Held | ObjectState::Stopped) => {
+                return Err(Error::Stopped);
+            }
             _ => {
                 self.domains[object].order = Some(what);
                 self.rouse(object);

@@ -140,6 +140,8 @@ abi::initial! {
         pub generation: u32 = 0,
         /// Process: who spawned it.
         pub parent: Option<usize> = None,
+        /// Process: its parent has ended, and the parent's own parent counts it instead. Nobody waits for it.
+        pub adopted: bool = false,
         /// Process: number of living children and of dead ones not waited for.
         pub children: u32 = 0,
         /// Process: how it ended.

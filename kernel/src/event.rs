@@ -155,15 +155,21 @@ impl Kernel {
         }
         let servers = core::mem::take(&mut self.threads[thread].notes_all);
         for server in (0..OBJECTS).filter(|server| servers >> server & 1 == 1) {
-            let mut next = self.ssr.next_session(server_id(server), None);
-            while let Some(binding) = next {
-                self.notify(binding);
-                next = self.ssr.next_session(server_id(server), Some(binding));
-            }
+            self.notify_all(server);
         }
     }
 
-    fn notify(&mut self, binding: BindingId) {
+    /// Notifies all clients of an object.
+    pub fn notify_all(&mut self, server: usize) {
+        let mut next = self.ssr.next_session(server_id(server), None);
+        while let Some(binding) = next {
+            self.notify(binding);
+            next = self.ssr.next_session(server_id(server), Some(binding));
+        }
+    }
+
+    /// Notifies the client of a session.
+    pub fn notify(&mut self, binding: BindingId) {
         let (client, bits) = (self.ssr.binding(binding).client, self.ssr.events(binding));
         let domain = (client & 0xff) as usize;
         if bits != 0 && self.domains[domain].role != Role::None && self.client_of(domain) == client {
@@ -182,7 +188,10 @@ impl Kernel {
             return Ok(Progress::Going);
         }
         let domain = &mut self.domains[object];
-        domain.delivering |= core::mem::take(&mut domain.events);
+        if domain.step == Step::Upcall(0) {
+            // What comes later waits for an upcall of its own: the steps of this one know nothing of it.
+            domain.delivering |= core::mem::take(&mut domain.events);
+        }
         let (bits, request) = (domain.delivering, Some(request_id(object)));
         match domain.step {
             _ if bits == 0 => {
@@ -198,7 +207,13 @@ impl Kernel {
             },
             Step::Session(session) => {
                 let binding = BindingId::new(session as u16);
-                match self.ssr.begin(binding, request, &mut self.machine) {
+                // It may have ended since it was asked for, and its number be another service's.
+                let own = self.ssr.binding(binding).server == Some(server_id(object));
+                let begun = match own {
+                    true => self.ssr.begin(binding, request, &mut self.machine),
+                    false => Err(BeginError::Lost),
+                };
+                match begun {
                     Ok(Begin::NeedsReload) => self.activate(object, object, Some(binding), Kind::Reload),
                     Ok(Begin::Ready) => {
                         self.activate(object, object, Some(binding), Kind::Step);

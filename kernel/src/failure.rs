@@ -240,6 +240,8 @@ impl Kernel {
 
     /// The state of a session cannot be kept.
     pub fn lose_session(&mut self, server: usize, binding: BindingId) {
+        // Who waits for its notification shall ask again, and be told.
+        self.notify(binding);
         if self.ssr.binding(binding).state == Session::Closing {
             // Its client is gone: nobody would unbind it.
             self.ssr.revoke(binding, &mut self.machine);

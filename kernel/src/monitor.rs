@@ -9,7 +9,7 @@ use abi::info::ObjectState;
 use ssr_manager::RequestId;
 
 use crate::domain::UNUSUAL;
-use crate::kernel::{Kernel, server_id};
+use crate::kernel::{Kernel, request_id, server_id};
 use crate::thread::{MAX_DEPTH, State};
 
 impl Kernel {
@@ -196,6 +196,14 @@ impl Kernel {
             if let Some((waiting, _)) = self.domains[object].waiters.highest(&self.threads) {
                 priority = priority.max(waiting);
             }
+        }
+        // Whoever is parked waits for a request that retains a session, perhaps for this one.
+        let mut next = self.ssr.retained(request_id(thread), None);
+        while let Some(binding) = next {
+            if let Some((waiting, _)) = self.domains[self.server_of(binding)].parked.highest(&self.threads) {
+                priority = priority.max(waiting);
+            }
+            next = self.ssr.retained(request_id(thread), Some(binding));
         }
         self.scheduler.set_priority(&mut self.threads, thread, priority);
     }

@@ -54,6 +54,7 @@ impl Kernel {
             self.dispatched = (thread, self.threads[thread].ticks);
         }
         self.release(policy);
+        self.end_request(policy);
         if !self.has_events(policy) && !self.domains[policy].closings && self.domains[policy].order.is_none() {
             self.rest(policy);
         }

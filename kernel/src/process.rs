@@ -148,6 +148,7 @@ impl Kernel {
         self.orphan_children(domain);
         self.domains[domain].status = Some(status);
         match self.domains[domain].parent {
+            _ if self.domains[domain].adopted => self.forget_process(domain),
             None => self.forget_process(domain),
             Some(parent) if self.threads[parent].state == State::Child(domain) => {
                 self.forget_process(domain);
@@ -168,13 +169,21 @@ impl Kernel {
         }
     }
 
+    /// Children that go on count for the parent's parent, so that nobody gets more of them than its quota by
+    /// starting them through others.
     fn orphan_children(&mut self, domain: usize) {
+        let heir = self.domains[domain].parent;
         for child in OBJECTS..DOMAINS {
-            if self.domains[child].role == Role::Process && self.domains[child].parent == Some(domain) {
-                self.domains[child].parent = None;
-                if self.domains[child].status.is_some() {
-                    self.forget_process(child);
-                }
+            if self.domains[child].role != Role::Process || self.domains[child].parent != Some(domain) {
+                continue;
+            }
+            if self.domains[child].status.is_some() {
+                self.forget_process(child);
+                continue;
+            }
+            (self.domains[child].parent, self.domains[child].adopted) = (heir, true);
+            if let Some(heir) = heir {
+                self.domains[heir].children += 1;
             }
         }
     }

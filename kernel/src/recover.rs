@@ -33,6 +33,8 @@ impl Kernel {
         object.hot.lock = UNUSUAL;
         object.work = if core::mem::take(&mut object.suspect) { Work::Verify(0) } else { Work::Memory(0) };
         object.was_damaged = false;
+        // What an upcall left for its steps is gone: it comes again.
+        object.step = domain::Step::Upcall(0);
         self.ssr.mark_reload(server_id(server));
         self.domains[server].hot.epoch = self.ssr.epoch(server_id(server));
         self.reset_device(server);
@@ -134,13 +136,7 @@ impl Kernel {
         if self.domains[object].work == Work::Construct {
             self.domains[object].failed_constructors = 0;
             self.domains[object].booting = false;
-            let lazy = abi::image::Flags::from_bits_truncate(self.entry_of(object).flags)
-                .contains(abi::image::Flags::LAZY_RELOAD);
-            if lazy {
-                self.object_ready(object);
-            } else {
-                self.domains[object].work = Work::Sessions(None);
-            }
+            self.domains[object].work = Work::Sessions(None);
         }
         self.threads[object].frame_mut(1).attempts = 0;
         self.end_request(object);
@@ -191,6 +187,7 @@ impl Kernel {
             self.domains[object].deadline = board::now_us() + SUPERVISOR_BACKOFF;
         } else {
             self.wake_all(object);
+            self.notify_all(object);
             self.tell_supervisor();
         }
         self.restore_priority(object);
@@ -212,7 +209,9 @@ impl Kernel {
     }
 
     fn reload_next(&mut self, object: usize, after: Option<BindingId>) {
-        let mut next = self.ssr.next_session(server_id(object), after);
+        let lazy =
+            abi::image::Flags::from_bits_truncate(self.entry_of(object).flags).contains(abi::image::Flags::LAZY_RELOAD);
+        let mut next = self.ssr.next_session(server_id(object), after).filter(|_| !lazy);
         while let Some(binding) = next {
             // If it fails, the recovery starts anew.
             self.domains[object].work = Work::Sessions(Some(binding));
@@ -233,7 +232,6 @@ impl Kernel {
 
     fn object_ready(&mut self, object: usize) {
         self.domains[object].work = Work::Idle;
-        self.domains[object].reload_failed = None;
         if self.domains[object].order.is_some_and(|order| order != Control::Restart) {
             return self.obey(object);
         }

@@ -91,12 +91,18 @@ impl Kernel {
         let (old, lost) = (own(Session::Active), own(Session::Lost));
         if let Some(binding) = old {
             // An object has one session with each of its servers: rebuilt, it finds the old one again.
+            self.ssr.set_events(binding, events);
             self.answer_handle(thread, self.ssr.handle(binding));
             return Ok(());
         }
         if let Some(binding) = lost {
             // It has no use for the one that it lost.
             self.ssr.revoke(binding, &mut self.machine);
+        }
+        // The last quarter of an object's sessions is for clients that have none.
+        let scarce = self.ssr.sessions(server_id(server)) * 4 >= self.entry_of(server).max_bindings as usize * 3;
+        if scarce && self.ssr.session_between(number, server_id(server), Session::Active).is_some() {
+            return Err((Error::Exhausted, Pool::ServerBindings as u32));
         }
         if let Some(until) = self.domains[client].blamed_until[server] {
             if (self.tick.wrapping_sub(until) as i32) < 0 {
