@@ -99,8 +99,9 @@ impl Kernel {
             // It has no use for the one that it lost.
             self.ssr.revoke(binding, &mut self.machine);
         }
-        // The last quarter of an object's sessions is for clients that have none.
-        let scarce = self.ssr.sessions(server_id(server)) * 4 >= self.entry_of(server).max_bindings as usize * 3;
+        // The last eighth of an object's sessions is for clients that have none.
+        let most = self.entry_of(server).max_bindings as usize;
+        let scarce = self.ssr.sessions(server_id(server)) + most.div_ceil(8) >= most;
         if scarce && self.ssr.session_between(number, server_id(server), Session::Active).is_some() {
             return Err((Error::Exhausted, Pool::ServerBindings as u32));
         }
