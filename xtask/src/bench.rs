@@ -79,11 +79,7 @@ const ROWS: [Row; 28] = [
     row("switch", "from one process to another that it yields to, the scheduler deciding", Limit::None),
     row("switch_kernel", "the same with the scheduler held: the kernel decides", Limit::None),
     row("notify", "from a service's call of `notify`, in an upcall, to its waiting client", Limit::None),
-    row(
-        "irq_to_service",
-        "from the device's interrupt, raised in a method of its driver, past the method's return to the driver's upcall",
-        Limit::None,
-    ),
+    row("irq_to_service", "from the device's interrupt to the upcall of its driver, which was at rest", Limit::None),
     row(
         "recover_80k",
         "data abort in a service with 16 KiB of data and 64 KiB of heap, to the reply of the retried call",

@@ -43,11 +43,9 @@ impl Device for Clock {
         Clock { registers }
     }
 
-    fn ring(&self, mut just_before: impl FnMut()) -> bool {
+    fn ring(&self) -> bool {
         for _ in 0..ATTEMPTS {
-            let now = self.registers.data.get();
-            just_before();
-            self.registers.matches.set(now);
+            self.registers.matches.set(self.registers.data.get());
             if self.registers.raw_status.get() != 0 {
                 return true;
             }
@@ -58,26 +56,4 @@ impl Device for Clock {
     fn silence(&self) {
         self.registers.clear.set(1);
     }
-
-    #[inline(always)]
-    fn cycles(&self) -> u32 {
-        cycles()
-    }
-}
-
-/// The cycle counter (PMCCNTR, ARM ARM C12.8).
-#[cfg(target_os = "none")]
-#[inline(always)]
-#[allow(unsafe_code)]
-fn cycles() -> u32 {
-    let count: u32;
-    // SAFETY: reads a counter; nothing else changes.
-    unsafe { core::arch::asm!("isb", "mrc p15, 0, {}, c9, c13, 0", out(reg) count, options(nostack)) };
-    count
-}
-
-/// The host has no such counter, and no clock to ring.
-#[cfg(not(target_os = "none"))]
-fn cycles() -> u32 {
-    0
 }

@@ -21,15 +21,6 @@ pub trait Bell {
     /// Makes the device interrupt now.
     fn ring(&mut self, session: &mut Session<Self::State>) -> Result<(), BellError>;
 
-    /// As `ring`, and the event that follows is timed: see `delay`. Reads the cycle counter, so somebody in the image needs
-    /// the right `counter`: without it this is an undefined instruction.
-    fn ring_timed(&mut self, session: &mut Session<Self::State>) -> Result<(), BellError>;
-
-    /// Cycles from the write to the device that raised the interrupt to the first instruction of the service's handler of the
-    /// event, at the latest `ring_timed`; 0 if its event has not come yet.
-    #[read_only]
-    fn delay(&mut self, session: &mut Session<Self::State>) -> Result<u32, BellError>;
-
     /// Interrupts heard by upcalls, and by `wait`; survives failures of the service.
     #[read_only]
     fn count(&mut self, session: &mut Session<Self::State>) -> Result<(u32, u32), BellError>;
@@ -44,4 +35,12 @@ pub trait Bell {
     /// Rings again at each of the next `times` interrupts, from the handler of the event: the device cannot be
     /// silenced. Zero ends it.
     fn storm(&mut self, session: &mut Session<Self::State>, times: u32) -> Result<(), BellError>;
+
+    /// Lets the second line interrupt, once. That is another service's device: see `striker`.
+    fn listen(&mut self, session: &mut Session<Self::State>) -> Result<(), BellError>;
+
+    /// What the cycle counter was when the event of the second line came, in the first instructions of its handler; 0 if
+    /// none came since `listen`. Somebody in the image needs the right `counter`, without which the counter is not there.
+    #[read_only]
+    fn heard_at(&mut self, session: &mut Session<Self::State>) -> Result<u32, BellError>;
 }

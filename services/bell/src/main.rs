@@ -11,19 +11,19 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::clock::Clock;
 
-/// The interrupt of the device: the first, and only, line of the manifest.
+/// The interrupt of the device: the first line of the manifest.
 const LINE: u32 = 0;
+/// The interrupt of another service's device.
+const OTHER_LINE: u32 = 1;
 
 /// What the driver needs of its device.
 trait Device {
     /// Takes hold of it, and lets it interrupt.
     fn take() -> Self;
-    /// Makes it interrupt; whether that worked. Tells when it is about to.
-    fn ring(&self, just_before: impl FnMut()) -> bool;
+    /// Makes it interrupt; whether that worked.
+    fn ring(&self) -> bool;
     /// Takes the interrupt back.
     fn silence(&self);
-    /// The processor's cycle counter.
-    fn cycles(&self) -> u32;
 }
 
 /// What all clients share, and a rebuilt driver finds again.
@@ -40,24 +40,17 @@ struct Heard {
     storm: u32,
 }
 
-/// A measurement of how long an interrupt takes to get here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Timing {
-    Off,
-    Since(u32),
-    Took(u32),
-}
-
 /// The driver.
 struct Driver<D> {
     device: D,
     heard: &'static mut Heard,
-    timing: Timing,
+    /// When the second line interrupted.
+    heard_at: u32,
 }
 
 impl<D: Device> Driver<D> {
     fn strike(&self) -> Result<(), BellError> {
-        if self.device.ring(|| ()) { Ok(()) } else { Err(BellError::Silent) }
+        if self.device.ring() { Ok(()) } else { Err(BellError::Silent) }
     }
 
     /// The device has interrupted: it is made to stop, and may interrupt again.
@@ -69,14 +62,14 @@ impl<D: Device> Driver<D> {
             let _ = self.strike();
         }
         if self.heard.masked == 0 {
-            acknowledge();
+            acknowledge(LINE);
         }
     }
 }
 
 /// On the host, where there is no line, the call is refused.
-fn acknowledge() {
-    let _ = sys::acknowledge(LINE);
+fn acknowledge(line: u32) {
+    let _ = sys::acknowledge(line);
 }
 
 impl<D: Device + 'static> Service for Driver<D> {
@@ -88,14 +81,14 @@ impl<D: Device + 'static> Service for Driver<D> {
         let device = D::take();
         // The line is masked whenever the driver is built.
         if heard.masked == 0 {
-            acknowledge();
+            acknowledge(LINE);
         }
-        Driver { device, heard, timing: Timing::Off }
+        Driver { device, heard, heard_at: 0 }
     }
 
     fn event(&mut self, events: Events) -> Next {
-        if let Timing::Since(start) = self.timing {
-            self.timing = Timing::Took(self.device.cycles().wrapping_sub(start));
+        if events.contains(Events::LINE_1) {
+            self.heard_at = gauge::cycles();
         }
         if events.contains(Events::LINE_0) {
             self.heard.events += 1;
@@ -110,19 +103,6 @@ impl<D: Device + 'static> Bell for Driver<D> {
         self.strike()
     }
 
-    fn ring_timed(&mut self, _: &mut Session<()>) -> Result<(), BellError> {
-        let mut start = 0;
-        if !self.device.ring(|| start = self.device.cycles()) {
-            return Err(BellError::Silent);
-        }
-        self.timing = Timing::Since(start);
-        Ok(())
-    }
-
-    fn delay(&mut self, _: &mut Session<()>) -> Result<u32, BellError> {
-        Ok(if let Timing::Took(cycles) = self.timing { cycles } else { 0 })
-    }
-
     fn count(&mut self, _: &mut Session<()>) -> Result<(u32, u32), BellError> {
         Ok((self.heard.events, self.heard.waited))
     }
@@ -135,7 +115,6 @@ impl<D: Device + 'static> Bell for Driver<D> {
         let came = sys::wait_events(Events::LINE_0, ticks).is_ok_and(|events| events.contains(Events::LINE_0));
         if came {
             self.heard.waited += 1;
-            self.timing = Timing::Off;
             self.heard();
         }
         Ok(came)
@@ -143,13 +122,23 @@ impl<D: Device + 'static> Bell for Driver<D> {
 
     fn leave_masked(&mut self, _: &mut Session<()>, yes: bool) -> Result<(), BellError> {
         self.heard.masked = yes.into();
-        acknowledge();
+        acknowledge(LINE);
         Ok(())
     }
 
     fn storm(&mut self, _: &mut Session<()>, times: u32) -> Result<(), BellError> {
         self.heard.storm = times;
         Ok(())
+    }
+
+    fn listen(&mut self, _: &mut Session<()>) -> Result<(), BellError> {
+        self.heard_at = 0;
+        acknowledge(OTHER_LINE);
+        Ok(())
+    }
+
+    fn heard_at(&mut self, _: &mut Session<()>) -> Result<u32, BellError> {
+        Ok(self.heard_at)
     }
 }
 
@@ -170,24 +159,18 @@ mod tests {
         rung: Cell<u32>,
         silenced: Cell<u32>,
         broken: Cell<bool>,
-        cycles: Cell<u32>,
     }
 
     impl Device for Fake {
         fn take() -> Self {
             Fake::default()
         }
-        fn ring(&self, mut just_before: impl FnMut()) -> bool {
-            just_before();
+        fn ring(&self) -> bool {
             self.rung.set(self.rung.get() + 1);
             !self.broken.get()
         }
         fn silence(&self) {
             self.silenced.set(self.silenced.get() + 1);
-        }
-        fn cycles(&self) -> u32 {
-            self.cycles.set(self.cycles.get() + 70);
-            self.cycles.get()
         }
     }
 
@@ -218,16 +201,5 @@ mod tests {
             assert_eq!(driver.device.rung.get(), rung);
         }
         assert_eq!(driver.count(&mut session), Ok((3, 0)));
-    }
-
-    #[test]
-    fn the_first_event_after_the_ring_is_timed() {
-        let (mut driver, mut session) = driver();
-        driver.event(Events::LINE_0);
-        driver.ring_timed(&mut session).unwrap();
-        assert_eq!(driver.delay(&mut session), Ok(0));
-        driver.event(Events::LINE_0);
-        driver.event(Events::LINE_0);
-        assert_eq!(driver.delay(&mut session), Ok(70));
     }
 }

@@ -7,6 +7,7 @@ use pair::Role;
 use rt::abi::info::ProcessInfo;
 use rt::{Events, sys};
 use scheduler::SchedulerClient;
+use striker::StrikerClient;
 
 use crate::measure::{Failed, average, least_of, print};
 
@@ -68,18 +69,17 @@ fn notify() -> Result<u32, Failed> {
     })
 }
 
-/// From the device's interrupt to the handler of the event. The driver raises the interrupt itself, in a method: the
-/// return of that call is part of the way.
+/// From the write that makes a device interrupt to the handler of the event, in a driver that is at rest.
 fn interrupt() -> Result<u32, Failed> {
-    let bell = BellClient::bind()?;
+    let (bell, striker) = (BellClient::bind()?, StrikerClient::bind()?);
     least_of(|| {
         // Its rate is limited.
         sys::pause(1)?;
-        bell.ring_timed()?;
-        match bell.delay()? {
-            0 => Err(Failed::Wrong("no interrupt came")),
-            cycles => Ok(cycles),
-        }
+        bell.listen()?;
+        let struck = striker.strike()?;
+        let heard = bell.heard_at()?;
+        striker.quiet()?;
+        if heard == 0 { Err(Failed::Wrong("no interrupt came")) } else { Ok(heard.wrapping_sub(struck)) }
     })
 }
 
