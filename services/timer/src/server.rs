@@ -117,6 +117,8 @@ impl<M: Machine> Service for Server<M> {
     fn open(&mut self, session: &mut Session<State>) -> Result<(), Error> {
         // A session that was lost leaves its number behind.
         self.queue.remove(session.number());
+        // The first turn is that of the lowest number.
+        session.taken = u32::MAX;
         Ok(())
     }
 
@@ -160,7 +162,15 @@ impl<M: Machine> Service for Server<M> {
     }
 
     fn self_test(&mut self) -> Result<(), Error> {
-        if self.queue.is_sound() { Ok(()) } else { Err(Error::ServerFault) }
+        if !self.queue.is_sound() {
+            return Err(Error::ServerFault);
+        }
+        // Were the event of a deadline lost, by whomever, it comes now.
+        if let Some((due_us, _)) = self.queue.first() {
+            self.machine.deadline(Some(due_us));
+            self.armed = Some(due_us);
+        }
+        Ok(())
     }
 }
 

@@ -114,7 +114,7 @@ fn taken(world: &mut World, client: usize, id: u32) -> u64 {
 fn in_turn(world: &mut World, client: usize) -> Option<u32> {
     let client = world.client(client);
     let expired = |from| client.wanted.range(from..).find(|(_, wanted)| wanted.count > 0).map(|(id, _)| *id);
-    expired(client.taken + 1).or_else(|| expired(0))
+    client.taken.checked_add(1).and_then(expired).or_else(|| expired(0))
 }
 
 fn expired(world: &mut World, client: usize) -> usize {
@@ -307,5 +307,21 @@ fn a_full_session_is_taken_at_once() {
         server.take_all(session, LentWrite::for_test(room.borrow_mut().as_mut_bytes()))
     });
     assert_eq!(got, Ok(MAX_ALARMS as u32));
-    assert!((0..MAX_ALARMS).all(|at| records[at] == Expiry { alarm: (at as u32 + 1) % MAX_ALARMS as u32, count: 1 }));
+    assert!((0..MAX_ALARMS).all(|at| records[at] == Expiry { alarm: at as u32, count: 1 }));
+}
+
+/// A deadline whose event never came is set anew by a self-test.
+#[test]
+fn a_lost_deadline_is_found() {
+    let mut world = World::new(1);
+    world.deliver(&[], 0);
+    run(&mut world, &Step::Set { client: 0, id: 1, delay: 2_000, period: 0 }, Crash::Never);
+    world.fake.0.borrow_mut().deadline = None;
+    world.pass(5_000);
+    world.deliver(&[], 0);
+    assert_eq!(expired(&mut world, 0), 0);
+    world.probe();
+    world.pass(1_000);
+    world.deliver(&[], 0);
+    assert_eq!(expired(&mut world, 0), 1);
 }

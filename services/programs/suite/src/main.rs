@@ -31,6 +31,10 @@ mod sessions;
 #[cfg(target_os = "none")]
 mod sharing;
 #[cfg(target_os = "none")]
+mod store;
+#[cfg(target_os = "none")]
+mod timers;
+#[cfg(target_os = "none")]
 mod world;
 
 /// Runs all tests. The last ones leave a service stopped.
@@ -46,6 +50,8 @@ fn main(_: u32) -> u32 {
     events::run(&mut suite);
     clients::run(&mut suite);
     sharing::run(&mut suite);
+    timers::run(&mut suite);
+    store::run(&mut suite);
     sessions::run(&mut suite);
     hooks::run_last(&mut suite);
     suite.end()

@@ -24,7 +24,7 @@ pub struct Board {
 }
 
 #[derive(Clone, Default)]
-pub struct Fake(Rc<RefCell<Board>>);
+pub struct Fake(pub Rc<RefCell<Board>>);
 
 impl Fake {
     /// Fails before the call has an effect. The next call will, too, if there was one more in the fuse.
@@ -131,7 +131,7 @@ impl World {
         session.set_client_for_test(if number < OBJECTS { 7 } else { 64 });
         self.server.open(&mut session).expect("opens");
         let client =
-            Client { session, wanted: BTreeMap::new(), taken: 0, late: 0, waiting: false, needs_reload: false };
+            Client { session, wanted: BTreeMap::new(), taken: u32::MAX, late: 0, waiting: false, needs_reload: false };
         self.clients[number] = Some(client);
     }
 
@@ -148,6 +148,11 @@ impl World {
 
     pub fn client(&mut self, number: usize) -> &mut Client {
         self.clients[number].as_mut().expect("an open session")
+    }
+
+    /// The object is asked whether all is well.
+    pub fn probe(&mut self) {
+        self.server.self_test().expect("the queue agrees with itself");
     }
 
     /// The object fails between two activations.
@@ -305,7 +310,7 @@ impl World {
 
     /// What holds whenever no activation runs.
     pub fn check(&mut self) {
-        self.server.self_test().expect("the queue agrees with itself");
+        assert!(self.server.queue().is_sound());
         let board = self.fake.0.borrow();
         let armed = if self.posted { Some(0) } else { board.deadline };
         for (number, client) in self.clients.iter().enumerate() {
