@@ -31,7 +31,7 @@
 //! |---|---|---|
 //! | a client's alarms and expiries not yet taken | its SSR ([`alarms`]) | as the last committed step left them |
 //! | for each session a time not after its next expiry | private ([`queue`]) | derived from the SSRs, by `reload` |
-//! | the one deadline | the kernel | set anew by the constructor |
+//! | the one deadline | the kernel | set anew by the constructor, and by each self-test |
 //!
 //! An alarm expires in a step that has its session open: it is marked, its next time set, and its client notified. All
 //! that takes effect when the step commits, and nothing of it before. A failure earlier leaves the alarm due, and the event is
