@@ -81,7 +81,9 @@ impl Kernel {
             return;
         }
         if self.domains[object].order.is_some() {
-            match self.acquire(object, object) {
+            // In a held one nobody is; those who wait for it do not go first.
+            let free = if held { Ok(true) } else { self.acquire(object, object) };
+            match free {
                 Ok(true) => return self.obey(object),
                 Ok(false) => return,
                 Err(_) => self.domains[object].order = None,

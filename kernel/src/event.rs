@@ -9,11 +9,11 @@ use abi::event::MAX_LINES;
 use abi::image::NONE;
 use abi::info::{ObjectState, Trace};
 use abi::{Error, Events};
-use ssr_manager::{Begin, BeginError, BindingId};
+use ssr_manager::{Begin, BeginError, BindingId, State as Session};
 
 use crate::board;
 use crate::call::Step as Progress;
-use crate::domain::{DOMAINS, OBJECTS, Role, Step, UNUSUAL};
+use crate::domain::{OBJECTS, Role, Step, UNUSUAL};
 use crate::kernel::{Kernel, request_id, server_id};
 use crate::ssr::MAX_BINDINGS;
 use crate::thread::{Kind, State};
@@ -32,7 +32,8 @@ impl Kernel {
             && self.domain_of(thread) == domain
         {
             self.end_wait(thread);
-        } else if domain < OBJECTS {
+        }
+        if domain < OBJECTS && self.has_events(domain) {
             self.rouse(domain);
         }
     }
@@ -66,6 +67,7 @@ impl Kernel {
         let until = (object || ticks > 0).then(|| self.tick.wrapping_add(ticks));
         self.scheduler.unready(&mut self.threads, thread);
         self.threads[thread].state = State::Events(mask, until);
+        self.timed |= u128::from(until.is_some()) << thread;
         if self.domains[domain].events & mask != 0 || until == Some(self.tick) {
             self.end_wait(thread);
         }
@@ -74,7 +76,10 @@ impl Kernel {
     /// What a tick brings: ends of waits, deadlines, and the end of throttling.
     pub fn tick_events(&mut self) {
         let now = board::now_us();
-        for domain in 0..DOMAINS {
+        let mut timed = core::mem::take(&mut self.timed);
+        while timed != 0 {
+            let domain = timed.trailing_zeros() as usize;
+            timed &= timed - 1;
             if let State::Events(_, Some(until)) = self.threads[domain].state
                 && self.tick.wrapping_sub(until) as i32 >= 0
             {
@@ -93,6 +98,8 @@ impl Kernel {
             for line in (0..MAX_LINES).filter(|line| throttled >> line & 1 == 1) {
                 board::unmask(self.entry_of(domain).interrupts[line]);
             }
+            let waits = matches!(self.threads[domain].state, State::Events(_, Some(_)));
+            self.timed |= u128::from(waits || self.domains[domain].deadline != 0) << domain;
         }
     }
 
@@ -105,6 +112,7 @@ impl Kernel {
             drivers &= drivers - 1;
             if let Some(line) = self.entry_of(object).interrupts.iter().position(|owned| *owned == interrupt) {
                 self.domains[object].interrupts += 1;
+                self.timed |= 1 << object;
                 return self.post(object, Events::line(line).bits());
             }
         }
@@ -136,13 +144,19 @@ impl Kernel {
     /// `KernelCall::Notify`: noted, and delivered when the request commits.
     pub fn on_notify(&mut self, thread: usize, session: u32) {
         let server = self.domain_of(thread);
-        let binding = (session < MAX_BINDINGS as u32).then(|| BindingId::new(session as u16));
-        let own = binding.filter(|binding| self.ssr.binding(*binding).server == Some(server_id(server)));
-        let Some(binding) = own else { return self.answer(thread, Err(Error::BadArgument), 0) };
+        let Some(binding) = self.own_session(server, session) else {
+            return self.answer(thread, Err(Error::BadArgument), 0);
+        };
         if !self.threads[thread].note(binding) {
             self.threads[thread].notes_all |= 1 << server;
         }
         self.answer(thread, Ok(()), 0);
+    }
+
+    /// The binding behind a number that an object names a session of its own by.
+    fn own_session(&self, object: usize, session: u32) -> Option<BindingId> {
+        let binding = (session < MAX_BINDINGS as u32).then(|| BindingId::new(session as u16))?;
+        (self.ssr.binding(binding).server == Some(server_id(object))).then_some(binding)
     }
 
     /// Delivers the notifications of a request that is over.
@@ -153,9 +167,10 @@ impl Kernel {
         for binding in self.threads[thread].take_notes().into_iter().flatten() {
             self.notify(binding);
         }
-        let servers = core::mem::take(&mut self.threads[thread].notes_all);
-        for server in (0..OBJECTS).filter(|server| servers >> server & 1 == 1) {
-            self.notify_all(server);
+        let mut servers = core::mem::take(&mut self.threads[thread].notes_all);
+        while servers != 0 {
+            self.notify_all(servers.trailing_zeros() as usize);
+            servers &= servers - 1;
         }
     }
 
@@ -207,11 +222,11 @@ impl Kernel {
             },
             Step::Session(session) => {
                 let binding = BindingId::new(session as u16);
-                // It may have ended since it was asked for, and its number be another service's.
-                let own = self.ssr.binding(binding).server == Some(server_id(object));
+                // It may have ended since it was asked for, and its number be another one's, even another service's.
+                let own = self.own_session(object, session).map(|binding| self.ssr.binding(binding).state);
                 let begun = match own {
-                    true => self.ssr.begin(binding, request, &mut self.machine),
-                    false => Err(BeginError::Lost),
+                    Some(Session::Active | Session::Closing) => self.ssr.begin(binding, request, &mut self.machine),
+                    _ => Err(BeginError::Lost),
                 };
                 match begun {
                     Ok(Begin::NeedsReload) => self.activate(object, object, Some(binding), Kind::Reload),
@@ -242,32 +257,23 @@ impl Kernel {
 
     /// An upcall or a step went well, and wants this next: 0 = nothing, else 1 + number of a session of this object.
     pub fn event_step_done(&mut self, object: usize, next: u32) {
-        let known = |session: &u32| {
-            let binding = BindingId::new(*session as u16);
-            *session < MAX_BINDINGS as u32 && self.ssr.binding(binding).server == Some(server_id(object))
-        };
-        let session = next.checked_sub(1).filter(known);
         let domain = &mut self.domains[object];
-        match (next, session) {
-            (0, _) => {
-                if domain.delivering & Events::HEARTBEAT.bits() != 0 {
-                    domain.info.probed = 0;
-                }
-                let bits = core::mem::take(&mut domain.delivering);
-                (domain.step, domain.step_failed) = (Step::Upcall(0), (None, 0));
-                self.trace(Trace::Events, object, bits);
-            }
-            (_, Some(session)) => domain.step = Step::Session(session),
-            // Its session has ended since: the object is told so.
-            (skipped, None) => domain.step = Step::Upcall(skipped),
+        if let Some(session) = next.checked_sub(1) {
+            domain.step = Step::Session(session);
+            return;
         }
+        if domain.delivering & Events::HEARTBEAT.bits() != 0 {
+            domain.info.probed = 0;
+        }
+        let bits = core::mem::take(&mut domain.delivering);
+        (domain.step, domain.step_failed) = (Step::Upcall(0), (None, 0));
+        self.trace(Trace::Events, object, bits);
     }
 
     /// An upcall or a step failed; the object is being rebuilt. What fails again and again is given up, so that the
     /// other events and sessions are not kept waiting for ever.
     pub fn event_step_failed(&mut self, object: usize, binding: Option<BindingId>) {
         let domain = &mut self.domains[object];
-        domain.step = Step::Upcall(0);
         let before = if domain.step_failed.0 == binding { domain.step_failed.1 } else { 0 };
         domain.step_failed = (binding, before + 1);
         if before + 1 < MAX_STEP_FAILURES {
@@ -277,7 +283,8 @@ impl Kernel {
         match binding {
             Some(binding) => self.lose_session(object, binding),
             None => {
-                domain.delivering = 0;
+                // Those that came anew meanwhile, too: each failure of the supervisor posts it its own.
+                domain.events &= !core::mem::take(&mut domain.delivering);
                 self.report(object, "keeps failing at the same events: they are dropped");
             }
         }

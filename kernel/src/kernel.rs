@@ -38,6 +38,8 @@ abi::initial! {
         pub trace_count: u32 = 0,
         /// Bit i: object i owns interrupts.
         pub drivers: u64 = 0,
+        /// Bit n: the next tick looks at domain and thread n: a limit, a deadline or interrupts.
+        pub timed: u128 = 0,
         /// The object that decides which process runs.
         pub policy: Option<usize> = None,
         /// The object that is told of failures.

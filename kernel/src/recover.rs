@@ -130,7 +130,7 @@ impl Kernel {
     /// A constructor or a reload on the kernel thread went well.
     pub fn object_went_on(&mut self, object: usize) {
         if self.domains[object].work == Work::Idle {
-            return self.release(object);
+            return self.end_activation(object, object);
         }
         self.domains[object].hot.lock = UNUSUAL;
         if self.domains[object].work == Work::Construct {
@@ -185,6 +185,7 @@ impl Kernel {
         self.trace(Trace::State, object, state as u32);
         if watched {
             self.domains[object].deadline = board::now_us() + SUPERVISOR_BACKOFF;
+            self.timed |= 1 << object;
         } else {
             self.wake_all(object);
             self.notify_all(object);

@@ -2,7 +2,7 @@
 
 use abi::info::Pool;
 use abi::{Error, Events, Handle};
-use ssr_manager::{Begin, BeginError, BindingId, State as Session};
+use ssr_manager::{Begin, BeginError, BindingId, RequestId, State as Session};
 
 use crate::call::Step;
 use crate::domain::{OBJECTS, Role};
@@ -42,6 +42,11 @@ impl Kernel {
         match self.ssr.begin(binding, request, &mut self.machine) {
             Ok(Begin::Ready) => self.activate(thread, server, Some(binding), kind),
             Ok(Begin::NeedsReload) => self.activate(thread, server, Some(binding), Kind::Reload),
+            Err(BeginError::Busy) if self.would_deadlock(thread, self.ssr.holder(binding).map(RequestId::index)) => {
+                self.release(server);
+                self.close_later(server, binding);
+                return if kind == Kind::Close { Ok(Step::Done(0)) } else { Err(Error::Reentry) };
+            }
             Err(BeginError::Busy) => self.park(thread, server, self.ssr.holder(binding)),
             Err(BeginError::Lost) => {
                 self.release(server);
@@ -91,7 +96,7 @@ impl Kernel {
         let (old, lost) = (own(Session::Active), own(Session::Lost));
         if let Some(binding) = old {
             // An object has one session with each of its servers: rebuilt, it finds the old one again.
-            self.ssr.set_events(binding, events);
+            self.ssr.set_events(binding, self.ssr.events(binding) | events);
             self.answer_handle(thread, self.ssr.handle(binding));
             return Ok(());
         }

@@ -70,6 +70,7 @@ impl Kernel {
             KernelCall::Deadline => self.with_right(thread, Rights::DEADLINE, |kernel| {
                 let domain = kernel.domain_of(thread);
                 kernel.domains[domain].deadline = u64::from(r1) << 32 | u64::from(r0);
+                kernel.timed |= 1 << domain;
                 kernel.answer(thread, Ok(()), 0);
             }),
             KernelCall::Control => self.with_right(thread, Rights::CONTROL, |kernel| {
