@@ -29,6 +29,7 @@ fn demonstration_is_the_same_for_the_same_seed() {
     let (first, second) = (demonstration(&["3"]), demonstration(&["3"]));
     assert_eq!(told(&first), told(&second));
     assert!(first.contains("[demo] all                    24        24"), "{first}");
+    assert!(first.contains("the supervisor's log lists 24 failures of 24, 0 of them wrongly"), "{first}");
     assert_ne!(first, demonstration(&["4"]), "another seed, another course");
 }
 
@@ -94,7 +95,13 @@ fn truncated_image_is_refused() {
 
 /// Talks to the shell: waits for a prompt before each line, and returns all that was said, with the exit status.
 fn shell(lines: &[&str]) -> (Option<i32>, String) {
-    let mut child = emulator(image(), "on").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the emulator");
+    shell_on(&[], lines)
+}
+
+/// The same on a machine with these options.
+fn shell_on(options: &[&str], lines: &[&str]) -> (Option<i32>, String) {
+    let mut command = emulator(image(), "on");
+    let mut child = command.args(options).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the emulator");
     let mut input = child.stdin.take().expect("a pipe");
     let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
     let (mut text, mut lines) = (String::new(), lines.iter());
@@ -119,15 +126,15 @@ fn shell(lines: &[&str]) -> (Option<i32>, String) {
 fn shell_keeps_files_through_crashes() {
     let (status, text) = shell(&[
         "write /new.txt before the crash",
-        "crash fs panic",
+        "svc crash fs panic",
         "cat /new.txt",
-        "crash console data-abort",
+        "svc crash console data-abort",
         "mkdir /made",
-        "crash fs ssr-header end",
+        "svc crash fs ssr-header end",
         "mv /new.txt /made/moved.txt",
         "cat /made/moved.txt",
         "cat /missing",
-        "crash fs nonsense",
+        "svc crash fs nonsense",
         "nonsense",
         "svc",
         "exit 7",
@@ -137,6 +144,124 @@ fn shell_keeps_files_through_crashes() {
     assert!(text.contains("no such file"), "{text}");
     let row = |line: &&str| line.starts_with("fs ") && line.contains("running");
     let row = text.lines().find(row).unwrap_or_else(|| panic!("no row for a running fs: {text}"));
-    let numbers: Vec<&str> = row.split_whitespace().skip(2).take(2).collect();
-    assert_eq!(numbers, ["2", "2"], "restarts and failures: {row}");
+    let numbers: Vec<&str> = row.split_whitespace().skip(3).take(2).collect();
+    assert_eq!(numbers, ["2", "2"], "failures and restarts: {row}");
+}
+
+/// What was said behind this line of the shell's, up to the next prompt.
+#[track_caller]
+fn answer<'t>(text: &'t str, line: &str) -> &'t str {
+    let (_, rest) = text.split_once(&format!("> {line}")).unwrap_or_else(|| panic!("{line} was not typed: {text}"));
+    rest.split_once("\n> ").map_or(rest, |(answer, _)| answer)
+}
+
+#[test]
+fn shell_orders_services_about() {
+    let (status, text) = shell(&[
+        "svc stop fs",
+        "ls /notes",
+        "svc start fs",
+        "ls /notes/archive",
+        "svc restart console",
+        "svc show console",
+        "svc crash timer panic",
+        "uptime",
+        "svc log",
+        "svc policy fs backoff 20 give-up reboot",
+        "svc policy fs nonsense 1",
+        "svc policy fs default",
+        "svc stop console",
+        "svc restart nothing",
+        "svc list",
+        "exit 3",
+    ]);
+    assert_eq!(status, Some(3), "{text}");
+    for (line, expected) in [
+        ("svc stop fs", "fs is stopped"),
+        ("ls /notes", "fs: the service is stopped"),
+        ("svc start fs", "fs is running"),
+        ("ls /notes/archive", "2008"),
+        ("svc restart console", "console is rebuilt"),
+        ("svc show console", "failures: 0, 0 short runs in a row; restarts: 1"),
+        ("uptime", "up 0:00:"),
+        ("svc log", "timer         panic in method"),
+        ("svc policy fs backoff 20 give-up reboot", "(not that of the manifest): "),
+        ("svc policy fs backoff 20 give-up reboot", "backoff 20 backoff-cap 100 give-up reboot"),
+        ("svc policy fs nonsense", "no such key"),
+        ("svc policy fs default", "policy: heartbeat 0"),
+        ("svc stop console", "could not go on"),
+        ("svc restart nothing", "no such service"),
+    ] {
+        assert!(answer(&text, line).contains(expected), "{line}: {expected:?} is not in {text}");
+    }
+}
+
+#[test]
+fn shell_sets_alarms_and_keeps_a_registry() {
+    let (status, text) = shell(&[
+        "alarm 20 30",
+        "svc crash timer data-abort",
+        "sleep 100",
+        "alarm cancel 1",
+        "store watch a*",
+        "store put a.b hello world",
+        "svc crash store panic",
+        "store get a.b",
+        "store rm a.b",
+        "store get a.b",
+        "nice 3 40 2",
+        "nice 7",
+        "policy stride",
+        "svc crash scheduler panic",
+        "policy",
+        "ps",
+        "trace",
+        "exit 4",
+    ]);
+    assert_eq!(status, Some(4), "{text}");
+    for (line, expected) in [
+        ("alarm 20 30", "alarm 1 is due at "),
+        ("sleep 100", "alarm 1 is due, 3 times"),
+        ("alarm cancel 1", "is cancelled"),
+        ("store put a.b hello world", "store: a.b has a new value"),
+        ("store get a.b", "hello world (version "),
+        ("store rm a.b", "store: a.b is gone"),
+        ("nice 3 40 2", "priority 3 (at most 5), weight 40, slice 2 ms"),
+        ("nice 7", "above the one in the manifest"),
+        ("policy stride", "scheduled by stride"),
+        ("policy\r", "scheduled by stride"),
+        ("ps", "shell "),
+        ("trace", "scheduler runs again"),
+    ] {
+        assert!(answer(&text, line).contains(expected), "{line}: {expected:?} is not in {text}");
+    }
+    assert_eq!(text.matches("nothing is published under this key").count(), 1, "{text}");
+}
+
+#[test]
+fn failures_are_shown_with_function_file_and_line() {
+    let text = demonstration(&["3"]);
+    let place = |line: &str| line.trim().starts_with("at ") && line.contains("(services/rt/src/sabotage.rs:");
+    assert!(text.lines().any(place), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("[supervisor] failure 1: ")), "{text}");
+}
+
+#[test]
+fn the_board_starts_anew_by_policy() {
+    for options in [&[][..], &["-machine", "virtualization=on"]] {
+        let (status, text) = shell_on(
+            options,
+            &[
+                "svc policy fs heartbeat 20 max-restarts 1 min-run 3600000 give-up reboot",
+                "svc crash fs panic",
+                "sleep 5000",
+                "uptime",
+                "exit 6",
+            ],
+        );
+        assert_eq!(status, Some(6), "{text}");
+        assert!(text.contains("fs is given up: 1 short runs in a row; the board starts anew"), "{text}");
+        assert_eq!(text.matches("[boot] curios-rs").count(), 2, "{text}");
+        assert!(answer(&text, "uptime").contains("up 0:00:00."), "a new clock: {text}");
+    }
 }

@@ -1,4 +1,4 @@
-//! `demo`: lets clients copy files while the services that they use fail, and says what came of it.
+//! `demo`: lets clients work while the services that they use fail, and says what came of it.
 //!
 //! Its argument: the seed in bits 0-15, the number of failures in bits 16-30, and in bit 31 whether a
 //! shell follows.
@@ -6,6 +6,10 @@
 
 #[cfg(target_os = "none")]
 mod campaign;
+#[cfg(target_os = "none")]
+mod clients;
+#[cfg(target_os = "none")]
+mod journal;
 #[cfg(target_os = "none")]
 mod report;
 

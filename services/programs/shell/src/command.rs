@@ -1,32 +1,95 @@
 //! The commands: their names, what they take, and how they fail.
 
-use core::fmt;
+use core::convert::Infallible;
+use core::fmt::{self, Write};
 
 use console::Output;
 use fs::{FsClient, FsError};
 use rt::{CallError, Error, Text};
+use scheduler::{SchedulerClient, SchedulerError};
+use store::{StoreError, Subscriber};
+use supervisor::{SupervisorClient, SupervisorError};
+use timer::{Alarms, TimerError};
 
+use crate::sessions::Sessions;
 use crate::words::Words;
-use crate::{files, system};
+use crate::{clock, files, registry, service, system};
 
 /// What a command works with.
 pub struct Context<'a, 'c> {
     /// Where it writes. Errors of the console are kept in there.
     pub out: &'a mut Output<'c>,
-    /// The session with the file service, once there is one.
-    pub fs: &'a mut Option<FsClient>,
+    /// The sessions that there are.
+    pub sessions: &'a mut Sessions,
 }
 
-impl<'c> Context<'_, 'c> {
-    /// The session with the file service, opened if there is none, and where to write.
-    pub fn files(&mut self) -> Result<(&FsClient, &mut Output<'c>), Failure> {
-        let fs = match self.fs {
-            Some(fs) => fs,
-            None => self.fs.insert(FsClient::bind().map_err(|error| Failure::System("fs", error))?),
-        };
-        Ok((fs, self.out))
-    }
+macro_rules! peers {
+    ($($name:ident: $method:ident -> $type:ty;)+) => {
+        impl<'c> Context<'_, 'c> {
+            $(
+                /// The session with this service, opened if there is none, and where to write.
+                pub fn $method(&mut self) -> Result<(&$type, &mut Output<'c>), Failure> {
+                    Ok((self.sessions.$name()?, self.out))
+                }
+            )+
+        }
+    };
 }
+
+peers! {
+    fs: files -> FsClient;
+    timer: alarms -> Alarms;
+    store: store -> Subscriber;
+    scheduler: scheduler -> SchedulerClient;
+    supervisor: supervisor -> SupervisorClient;
+}
+
+macro_rules! answers {
+    ($($service:ident($error:ty)),+) => {
+        /// What a service answered instead of doing it.
+        pub enum Answer {
+            /// The kernel, in its place.
+            Kernel(Error),
+            /// With a code that its interface does not know.
+            Unknown(u32),
+            $(
+                /// The service itself.
+                $service($error),
+            )+
+        }
+
+        $(
+            impl From<CallError<$error>> for Answer {
+                fn from(error: CallError<$error>) -> Answer {
+                    match error {
+                        CallError::Kernel(error) => Answer::Kernel(error),
+                        CallError::Service(error) => Answer::$service(error),
+                        CallError::Protocol(code) => Answer::Unknown(code),
+                    }
+                }
+            }
+        )+
+
+        impl fmt::Display for Answer {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    Answer::Kernel(error) => error.fmt(f),
+                    Answer::Unknown(code) => CallError::<Error>::Protocol(*code).fmt(f),
+                    $(Answer::$service(error) => error.fmt(f),)+
+                }
+            }
+        }
+    };
+}
+
+answers!(
+    Fs(FsError),
+    Timer(TimerError),
+    Store(StoreError),
+    Scheduler(SchedulerError),
+    Supervisor(SupervisorError),
+    Clock(Infallible)
+);
 
 /// Why a command did not do what it was asked to.
 pub enum Failure {
@@ -38,16 +101,39 @@ pub enum Failure {
     Said(&'static str),
     /// The console did not take the output; the shell finds out by itself.
     Output,
-    /// A request about this path.
-    File(Text<96>, CallError<FsError>),
+    /// A request to a service about something, and what it was answered.
+    Request {
+        /// The service.
+        service: &'static str,
+        /// What it was about.
+        about: Text<56>,
+        /// The answer.
+        answer: Answer,
+        /// Whether the session is gone.
+        gone: bool,
+    },
     /// A kernel call about this.
     System(&'static str, Error),
 }
 
 impl Failure {
-    /// Whether the session with the file service is gone.
-    pub fn lost_session(&self) -> bool {
-        matches!(self, Failure::File(_, error) if error.session_is_gone())
+    /// An error of a service about something.
+    pub fn asked<E>(service: &'static str, subject: &str, error: CallError<E>) -> Failure
+    where
+        Answer: From<CallError<E>>,
+    {
+        let mut about = Text::new();
+        // `Text` refuses nothing: it cuts.
+        let _ = about.write_str(subject);
+        Failure::Request { service, about, gone: error.session_is_gone(), answer: error.into() }
+    }
+
+    /// The service with which the session is gone.
+    pub fn lost_session(&self) -> Option<&'static str> {
+        match self {
+            Failure::Request { service, gone: true, .. } => Some(service),
+            _ => None,
+        }
     }
 }
 
@@ -56,8 +142,16 @@ impl fmt::Display for Failure {
         match self {
             Failure::Usage | Failure::Exit(_) | Failure::Output => Ok(()),
             Failure::Said(text) => f.write_str(text),
-            Failure::File(path, error) => {
-                write!(f, "{}{}: {error}", path.as_str(), if path.is_cut() { "..." } else { "" })
+            Failure::Request { service, about, answer, .. } => {
+                let name = about.as_str();
+                if !name.is_empty() {
+                    write!(f, "{name}{}: ", if about.is_cut() { "..." } else { "" })?;
+                }
+                // The kernel speaks of a service that it does not name.
+                if matches!(answer, Answer::Kernel(_) | Answer::Unknown(_)) {
+                    write!(f, "{service}: ")?;
+                }
+                write!(f, "{answer}")
             }
             Failure::System(what, error) => write!(f, "{what}: {error}"),
         }
@@ -108,15 +202,39 @@ pub const COMMANDS: &[Command] = &[
     Command { name: "sync", usage: "", help: "asks fs whether all is on the volume", run: files::sync },
     Command { name: "echo", usage: "[WORD...]", help: "shows its words", run: system::echo },
     Command { name: "ps", usage: "", help: "programs that run", run: system::ps },
-    Command { name: "svc", usage: "", help: "services: state, failures, clients, memory", run: system::svc },
-    Command { name: "failures", usage: "[COUNT]", help: "the latest failures of services (10)", run: system::failures },
-    Command { name: "mem", usage: "", help: "the kernel's pools: how much is in use", run: system::mem },
     Command {
-        name: "crash",
-        usage: "SERVICE KIND [entry|copy|end]",
-        help: "makes a service fail in its next call; alone: lists the kinds",
-        run: system::crash,
+        name: "nice",
+        usage: "[PRIORITY [WEIGHT [SLICE]]]",
+        help: "how the shell is scheduled; alone: shows it",
+        run: system::nice,
     },
-    Command { name: "uptime", usage: "", help: "time since the start", run: system::uptime },
+    Command {
+        name: "policy",
+        usage: "[NAME]",
+        help: "which policy schedules the programs; alone: shows it",
+        run: system::policy,
+    },
+    Command {
+        name: "svc",
+        usage: "[COMMAND...]",
+        help: "services: state, restarts, failures, policies; `svc help` lists the commands",
+        run: service::svc,
+    },
+    Command { name: "mem", usage: "", help: "the kernel's pools: how much is in use", run: system::mem },
+    Command { name: "trace", usage: "[COUNT]", help: "the kernel's latest events (20)", run: system::trace },
+    Command {
+        name: "store",
+        usage: "[COMMAND...]",
+        help: "named values; `store help` lists the commands",
+        run: registry::store,
+    },
+    Command { name: "uptime", usage: "", help: "time since the start", run: clock::uptime },
+    Command { name: "sleep", usage: "MS", help: "waits for so many milliseconds", run: clock::sleep },
+    Command {
+        name: "alarm",
+        usage: "MS [PERIOD]|cancel NUMBER",
+        help: "sets an alarm, in milliseconds, and says so when it is due",
+        run: clock::alarm,
+    },
     Command { name: "exit", usage: "[STATUS]", help: "ends the system", run: system::exit },
 ];

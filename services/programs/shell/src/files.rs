@@ -18,12 +18,7 @@ const TEMPORARIES: u32 = 10;
 
 /// Tells which path an error is about.
 fn about<T>(path: &str, result: Result<T, CallError<FsError>>) -> Result<T, Failure> {
-    result.map_err(|error| {
-        let mut text = Text::new();
-        // `Text` refuses nothing: it cuts.
-        let _ = text.write_str(path);
-        Failure::File(text, error)
-    })
+    result.map_err(|error| Failure::asked("fs", path, error))
 }
 
 /// Calls for each path; without a path that is a wrong use.

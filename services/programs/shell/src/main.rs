@@ -2,18 +2,22 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![deny(unsafe_code)]
 
+mod clock;
 mod command;
 mod files;
+mod registry;
+mod service;
+mod sessions;
 mod system;
 mod words;
 
 use core::fmt::Write;
 
 use console::{ConsoleClient, LINE_MAX, Output, write_all};
-use fs::FsClient;
 use rt::{Error, Events, sys};
 
 use crate::command::{COMMANDS, Context, Failure};
+use crate::sessions::{ALARM, NEWS, Sessions};
 use crate::words::Words;
 
 /// The console has input.
@@ -28,7 +32,7 @@ const NO_CONSOLE: u32 = 3;
 /// The shell: its sessions.
 struct Shell {
     console: ConsoleClient,
-    fs: Option<FsClient>,
+    sessions: Sessions,
 }
 
 /// Opens a session with the console, also if that takes a while.
@@ -50,23 +54,37 @@ fn open_console() -> Result<ConsoleClient, Error> {
 impl Shell {
     /// Shows the prompt and reads a line; its length. Lost sessions are replaced, and that is said.
     fn read_line(&mut self, buffer: &mut [u8; LINE_MAX]) -> Result<usize, Error> {
+        // A command may have taken what told of an alarm or a change.
+        self.tell("")?;
         let mut prompted = false;
         loop {
             let answer = if prompted {
                 self.console.read_line(buffer)
             } else {
-                prompted = true;
                 write_all(&self.console, b"> ").and_then(|()| self.console.read_line(buffer))
             };
             match answer {
                 Ok(length) => return Ok((length as usize).min(LINE_MAX)),
-                Err(error) if error.would_block() => drop(sys::wait_events(INPUT, 0)?),
+                Err(error) if error.would_block() => {
+                    sys::wait_events(INPUT | ALARM | NEWS, 0)?;
+                    prompted = !self.tell("\n")?;
+                }
                 Err(error) => {
                     self.repair(error)?;
                     prompted = false;
                 }
             }
         }
+    }
+
+    /// Says which alarms have expired, and what has changed in the store, behind `first`; whether there was anything to say.
+    fn tell(&mut self, first: &str) -> Result<bool, Error> {
+        let mut out = Output::new(&self.console);
+        let told = self.sessions.tell(first, &mut out);
+        if let Err(error) = out.finish() {
+            self.repair(error)?;
+        }
+        Ok(told)
     }
 
     /// After an error of the console: a new session if the old one is gone; then says what happened.
@@ -85,7 +103,7 @@ impl Shell {
     /// Runs a line. `Some`: the shell is to end with this status.
     fn run(&mut self, line: &[u8]) -> Result<Option<u8>, Error> {
         let mut out = Output::new(&self.console);
-        let ended = run_line(line, &mut out, &mut self.fs);
+        let ended = run_line(line, &mut out, &mut self.sessions);
         if let Err(error) = out.finish() {
             self.repair(error)?;
         }
@@ -93,8 +111,8 @@ impl Shell {
     }
 }
 
-/// Runs a line with this output and this session of the file service.
-fn run_line(line: &[u8], out: &mut Output<'_>, fs: &mut Option<FsClient>) -> Option<u8> {
+/// Runs a line with this output and these sessions.
+fn run_line(line: &[u8], out: &mut Output<'_>, sessions: &mut Sessions) -> Option<u8> {
     let parsed = match core::str::from_utf8(line) {
         Ok(line) => Words::parse(line),
         Err(_) => Err("the line is not UTF-8"),
@@ -111,7 +129,7 @@ fn run_line(line: &[u8], out: &mut Output<'_>, fs: &mut Option<FsClient>) -> Opt
         let _ = writeln!(out, "{name}: no such command; `help` lists what there is");
         return None;
     };
-    let mut context = Context { out, fs };
+    let mut context = Context { out, sessions };
     let result = (command.run)(&mut context, &words);
     // Errors of the console itself are kept by `out`, and found at its end.
     match result {
@@ -123,9 +141,9 @@ fn run_line(line: &[u8], out: &mut Output<'_>, fs: &mut Option<FsClient>) -> Opt
         }
         Err(failure) => {
             let _ = writeln!(out, "{name}: {failure}");
-            if failure.lost_session() {
-                *fs = None;
-                let _ = writeln!(out, "{name}: the next command opens a new session with fs");
+            if let Some(service) = failure.lost_session() {
+                sessions.forget(service);
+                let _ = writeln!(out, "{name}: the next command opens a new session with {service}");
             }
             None
         }
@@ -133,7 +151,7 @@ fn run_line(line: &[u8], out: &mut Output<'_>, fs: &mut Option<FsClient>) -> Opt
 }
 
 fn serve() -> Result<(), Error> {
-    let mut shell = Shell { console: open_console()?, fs: None };
+    let mut shell = Shell { console: open_console()?, sessions: Sessions::default() };
     let mut line = [0; LINE_MAX];
     loop {
         let length = shell.read_line(&mut line)?;

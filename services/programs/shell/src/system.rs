@@ -3,31 +3,24 @@
 use core::fmt::{self, Write};
 
 use rt::abi::call::name_str;
-use rt::abi::failure::{FailureKind, Moment, Sabotage, SabotageKind};
-use rt::abi::info::{FailureInfo, MemoryInfo, ObjectInfo, ProcessInfo};
-use rt::sys::{self, Record};
-use rt::{Error, Text};
+use rt::abi::failure::FailureKind;
+use rt::abi::image::Entry;
+use rt::abi::info::{MemoryInfo, ObjectState, ProcessInfo, Trace, TraceInfo};
+use rt::{Error, Text, sys};
+use scheduler::PolicyKind;
 
 use crate::command::{COMMANDS, Context, Failure};
 use crate::words::Words;
 
-/// Failures that `failures` shows without a number.
-const SHOWN: u32 = 10;
-
-/// Calls for each record of a kind, with its index.
-fn records<T: Record>(mut show: impl FnMut(T) -> Result<(), Failure>) -> Result<(), Failure> {
-    for index in 0.. {
-        match sys::info::<T>(index) {
-            Ok(record) => show(record)?,
-            Err(Error::NotFound) => break,
-            Err(error) => return Err(Failure::System("info", error)),
-        }
-    }
-    Ok(())
-}
+/// Events that `trace` shows without a number.
+const TRACED: u32 = 20;
+/// Events that it shows at most.
+const RING: usize = 256;
+/// Number of the first domain that is a process.
+const FIRST_PROCESS: u32 = 64;
 
 /// Bytes, in whole KiB.
-fn kib(bytes: u32) -> u32 {
+pub fn kib(bytes: u32) -> u32 {
     bytes.div_ceil(1024)
 }
 
@@ -50,17 +43,22 @@ pub fn echo(context: &mut Context<'_, '_>, words: &Words) -> Result<(), Failure>
 }
 
 pub fn ps(context: &mut Context<'_, '_>, _: &Words) -> Result<(), Failure> {
-    writeln!(context.out, "process  name              state    sessions  memory/KiB    time/ms  argument")?;
-    records(|info: ProcessInfo| {
+    writeln!(context.out, "slot  process  name              state    sessions  memory/KiB    time/ms  argument")?;
+    for slot in 0.. {
+        let info: ProcessInfo = match sys::info(slot) {
+            Ok(info) => info,
+            Err(Error::NotFound) => break,
+            Err(error) => return Err(Failure::System("info", error)),
+        };
         let state = match info.state {
-            0 => return Ok(()),
+            0 => continue,
             1 => "ready",
             2 => "waiting",
             _ => "ended",
         };
         writeln!(
             context.out,
-            "{:>7}  {:<16}  {state:<7}  {:>8}  {:>10}  {:>9}  {:#x}",
+            "{slot:>4}  {:>7}  {:<16}  {state:<7}  {:>8}  {:>10}  {:>9}  {:#x}",
             info.process,
             name_str(&info.name),
             info.bindings,
@@ -68,82 +66,6 @@ pub fn ps(context: &mut Context<'_, '_>, _: &Words) -> Result<(), Failure> {
             info.ticks,
             info.argument
         )?;
-        Ok(())
-    })
-}
-
-pub fn svc(context: &mut Context<'_, '_>, _: &Words) -> Result<(), Failure> {
-    writeln!(
-        context.out,
-        "service           state       failures  restarts  retried  refused  lost  clients  memory/KiB"
-    )?;
-    records(|info: ObjectInfo| {
-        let state = match info.state {
-            0 => "running",
-            1 => "recovering",
-            _ => "stopped",
-        };
-        writeln!(
-            context.out,
-            "{:<16}  {state:<10}  {:>8}  {:>8}  {:>7}  {:>7}  {:>4}  {:>7}  {:>10}",
-            name_str(&info.name),
-            info.failures,
-            info.restarts,
-            info.retried,
-            info.failed_requests,
-            info.lost_sessions,
-            info.clients,
-            kib(info.memory)
-        )?;
-        Ok(())
-    })
-}
-
-/// Where a failure happened: a method or a hook.
-struct Place(u32);
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const HOOKS: [&str; 6] = ["constructor", "open", "reload", "flush", "close", "sabotaged call"];
-        match self.0.checked_sub(0x8000_0000) {
-            Some(hook) => f.write_str(HOOKS.get(hook as usize).unwrap_or(&"a hook")),
-            None => write!(f, "method {}", self.0),
-        }
-    }
-}
-
-pub fn failures(context: &mut Context<'_, '_>, words: &Words) -> Result<(), Failure> {
-    let count = match words.get(1) {
-        None => SHOWN,
-        Some(word) => word.parse().map_err(|_| Failure::Usage)?,
-    };
-    let mut shown = 0;
-    let result = records(|info: FailureInfo| {
-        if shown == count {
-            return Err(Failure::Exit(0));
-        }
-        shown += 1;
-        writeln!(
-            context.out,
-            "{}: {} in {} of {} at pc {:#010x}, address {:#010x}, process {}, {} ms after the start",
-            info.number,
-            FailureKind::from_number(info.kind).map_or("unknown failure", FailureKind::name),
-            Place(info.method),
-            name_str(&info.object),
-            info.pc,
-            info.address,
-            info.process,
-            info.tick
-        )?;
-        Ok(())
-    });
-    match result {
-        // Only a way out of the loop.
-        Err(Failure::Exit(_)) => {}
-        other => other?,
-    }
-    if shown == 0 && count > 0 {
-        writeln!(context.out, "no service has failed")?;
     }
     Ok(())
 }
@@ -164,45 +86,98 @@ pub fn mem(context: &mut Context<'_, '_>, _: &Words) -> Result<(), Failure> {
     Ok(())
 }
 
-pub fn crash(context: &mut Context<'_, '_>, words: &Words) -> Result<(), Failure> {
-    if words.argument_count() == 0 {
-        write!(context.out, "kinds:")?;
-        SabotageKind::ALL.iter().try_for_each(|kind| write!(context.out, " {}", kind.name()))?;
-        writeln!(context.out)?;
-        return Ok(());
+/// The name of a domain: a service or program by its entry, a process by its slot.
+fn write_domain(out: &mut impl Write, domain: u32) -> fmt::Result {
+    match domain.checked_sub(FIRST_PROCESS) {
+        None => match sys::info::<Entry>(domain) {
+            Ok(entry) => write!(out, "{}", name_str(&entry.name)),
+            Err(_) => write!(out, "service {domain}"),
+        },
+        Some(slot) => match sys::info::<ProcessInfo>(slot) {
+            Ok(info) if info.state != 0 => write!(out, "{} in slot {slot}", name_str(&info.name)),
+            _ => write!(out, "slot {slot}"),
+        },
     }
-    let (Some(service), Some(kind), 2..=3) = (words.get(1), words.get(2), words.argument_count()) else {
-        return Err(Failure::Usage);
+}
+
+/// What the kernel noted.
+fn write_event(out: &mut impl Write, event: &TraceInfo) -> fmt::Result {
+    let value = event.value;
+    write!(out, "{:>8} ms  ", event.tick)?;
+    if event.what == Trace::Rollover as u32 {
+        return writeln!(out, "address space identifiers ran out, {value} times so far");
+    }
+    write_domain(out, event.domain)?;
+    match event.what {
+        what if what == Trace::Failure as u32 => {
+            writeln!(out, ": {}", FailureKind::from_number(value).map_or("unknown failure", FailureKind::name))
+        }
+        what if what == Trace::Running as u32 => writeln!(out, " runs again, rebuilt {value} times so far"),
+        what if what == Trace::State as u32 => {
+            writeln!(out, " is {}", if value == ObjectState::Held as u32 { "held" } else { "stopped" })
+        }
+        what if what == Trace::Start as u32 => writeln!(out, " started"),
+        what if what == Trace::End as u32 => writeln!(out, " ended with status {value}"),
+        what if what == Trace::Events as u32 => writeln!(out, " dealt with events {value:#x}"),
+        what if what == Trace::Throttled as u32 => writeln!(out, ": interrupt {value} came too often"),
+        what if what == Trace::NoScheduler as u32 => writeln!(out, " could not decide; the kernel did"),
+        what => writeln!(out, ": event {what}, {value:#x}"),
+    }
+}
+
+pub fn trace(context: &mut Context<'_, '_>, words: &Words) -> Result<(), Failure> {
+    let count: u32 = match (words.get(1), words.argument_count()) {
+        (None, _) => TRACED,
+        (Some(word), 1) => word.parse().map_err(|_| Failure::Usage)?,
+        _ => return Err(Failure::Usage),
     };
-    let kind = SabotageKind::from_name(kind).ok_or(Failure::Said("no such kind; `crash` alone lists them"))?;
-    let moment = match words.get(3) {
-        None | Some("end") => Moment::End,
-        Some("entry") => Moment::Entry,
-        Some("copy") => Moment::Copy,
-        Some(_) => return Err(Failure::Usage),
-    };
-    sys::sabotage(service, Sabotage { kind, moment }).map_err(|error| match error {
-        Error::NotFound => Failure::Said("no such service; `svc` lists them"),
-        error => Failure::System("sabotage", error),
-    })?;
-    writeln!(context.out, "{service} fails in its next call: {}", kind.name())?;
+    // What the output itself makes the kernel note moves the ring on: the events are read first.
+    let mut events = [TraceInfo::NONE; RING];
+    let mut known = 0;
+    for (index, event) in (0..count).zip(&mut events) {
+        match sys::info(index) {
+            Ok(info) => *event = info,
+            Err(Error::NotFound) => break,
+            Err(error) => return Err(Failure::System("info", error)),
+        }
+        known += 1;
+    }
+    for event in events[..known].iter().rev().filter(|event| event.what != Trace::None as u32) {
+        write_event(context.out, event)?;
+    }
     Ok(())
 }
 
-/// A time since the start.
-struct Uptime(u64);
-
-impl fmt::Display for Uptime {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = self.0 / 1000;
-        let (hours, minutes, seconds) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60);
-        write!(f, "{hours}:{minutes:02}:{seconds:02}.{:03}", ms % 1000)
+pub fn nice(context: &mut Context<'_, '_>, words: &Words) -> Result<(), Failure> {
+    let asked = |error| Failure::asked("scheduler", "", error);
+    let (scheduler, out) = context.scheduler()?;
+    let (mut priority, mut weight, mut slice, limit) = scheduler.get().map_err(asked)?;
+    if words.argument_count() > 3 {
+        return Err(Failure::Usage);
     }
+    for (word, value) in words.arguments().zip([&mut priority, &mut weight, &mut slice]) {
+        *value = word.parse().map_err(|_| Failure::Usage)?;
+    }
+    if words.argument_count() > 0 {
+        scheduler.set(priority, weight, slice).map_err(asked)?;
+    }
+    writeln!(out, "priority {priority} (at most {limit}), weight {weight}, slice {slice} ms")?;
+    Ok(())
 }
 
-pub fn uptime(context: &mut Context<'_, '_>, _: &Words) -> Result<(), Failure> {
-    let time = sys::time_us().map_err(|error| Failure::System("time", error))?;
-    writeln!(context.out, "up {} (h:mm:ss)", Uptime(time))?;
+pub fn policy(context: &mut Context<'_, '_>, words: &Words) -> Result<(), Failure> {
+    let asked = |error| Failure::asked("scheduler", "", error);
+    let (scheduler, out) = context.scheduler()?;
+    match (words.get(1), words.argument_count()) {
+        (None, _) => {}
+        (Some(name), 1) => {
+            let kind = PolicyKind::ALL.into_iter().find(|kind| kind.name() == name);
+            let kind = kind.ok_or(Failure::Said("a policy is `priorities` or `stride`"))?;
+            scheduler.set_policy(kind).map_err(asked)?;
+        }
+        _ => return Err(Failure::Usage),
+    }
+    writeln!(out, "programs are scheduled by {}", scheduler.policy().map_err(asked)?.name())?;
     Ok(())
 }
 
@@ -218,20 +193,6 @@ pub fn exit(_: &mut Context<'_, '_>, words: &Words) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_are_readable() {
-        assert_eq!(Uptime(0).to_string(), "0:00:00.000");
-        assert_eq!(Uptime(3_723_004_999).to_string(), "1:02:03.004");
-        assert_eq!(Uptime(360_000_000_000).to_string(), "100:00:00.000");
-    }
-
-    #[test]
-    fn places_are_methods_or_hooks() {
-        assert_eq!(Place(3).to_string(), "method 3");
-        assert_eq!(Place(0x8000_0003).to_string(), "flush");
-        assert_eq!(Place(0x8000_0099).to_string(), "a hook");
-    }
 
     #[test]
     fn sizes_round_up() {
