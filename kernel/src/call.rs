@@ -216,6 +216,9 @@ impl Kernel {
     pub fn release_request(&mut self, thread: usize) {
         while let Some(server) = self.ssr.release_next(request_id(thread), &mut self.machine) {
             self.unpark(server.index());
+            if self.domains[server.index()].unloaded {
+                self.rouse(server.index());
+            }
         }
     }
 

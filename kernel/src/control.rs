@@ -89,11 +89,15 @@ impl Kernel {
                 Err(_) => self.domains[object].order = None,
             }
         }
-        if self.domains[object].state == ObjectState::Running
-            && self.has_events(object)
-            && let Ok(Step::Going) = self.try_event(object)
-        {
-            return;
+        if self.domains[object].state == ObjectState::Running {
+            if self.domains[object].unloaded && self.reload_rest(object) {
+                return;
+            }
+            if self.has_events(object)
+                && let Ok(Step::Going) = self.try_event(object)
+            {
+                return;
+            }
         }
         // What the object was wanted for may have come to its end meanwhile.
         self.forgo(object);

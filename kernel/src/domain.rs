@@ -134,6 +134,8 @@ abi::initial! {
         pub throttled: u32 = 0,
         /// Object: what the supervisor wants done when nobody is in it.
         pub order: Option<Control> = None,
+        /// Object: sessions were retained by requests when it was rebuilt, and are reloaded when those end.
+        pub unloaded: bool = false,
         /// Object: sessions wait for their `close`.
         pub closings: bool = false,
         /// Process: counts the uses of the slot.

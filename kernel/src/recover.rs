@@ -219,16 +219,42 @@ impl Kernel {
             let request = self.ssr.holder(binding);
             let stands_still =
                 request.is_none_or(|request| self.threads[request.index()].state == State::Object(object));
-            // A session that a running request retains is reloaded at its next call instead.
-            if self.ssr.needs_reload(binding)
-                && stands_still
-                && self.ssr.begin(binding, request, &mut self.machine) == Ok(Begin::NeedsReload)
-            {
-                return self.activate(object, object, Some(binding), Kind::Reload);
+            // A session that a running request retains is reloaded at its next call, or when that request ends.
+            if self.ssr.needs_reload(binding) {
+                if stands_still && self.ssr.begin(binding, request, &mut self.machine) == Ok(Begin::NeedsReload) {
+                    return self.activate(object, object, Some(binding), Kind::Reload);
+                }
+                self.domains[object].unloaded = true;
             }
             next = self.ssr.next_session(server_id(object), Some(binding));
         }
         self.object_ready(object);
+    }
+
+    /// Reloads one of the sessions that were retained when the object was rebuilt. `false`: there is nothing to be done.
+    pub fn reload_rest(&mut self, object: usize) -> bool {
+        self.domains[object].unloaded = false;
+        let mut next = self.ssr.next_session(server_id(object), None);
+        while let Some(binding) = next {
+            next = self.ssr.next_session(server_id(object), Some(binding));
+            if !self.ssr.needs_reload(binding) {
+                continue;
+            }
+            self.domains[object].unloaded = true;
+            if self.ssr.holder(binding).is_some() {
+                continue;
+            }
+            let taken = self.acquire(object, object);
+            if taken != Ok(true) {
+                return taken.is_ok();
+            }
+            if self.ssr.begin(binding, None, &mut self.machine) == Ok(Begin::NeedsReload) {
+                self.activate(object, object, Some(binding), Kind::Reload);
+                return true;
+            }
+            self.release(object);
+        }
+        false
     }
 
     fn object_ready(&mut self, object: usize) {
