@@ -127,6 +127,8 @@ impl Kernel {
             }
             Err(BeginError::Busy) => {
                 let holder = self.ssr.holder(binding).map(ssr_manager::RequestId::index);
+                // Given up, whatever comes now: those in its queue do not wait for this thread.
+                self.domains[server].hot.lock = UNUSUAL;
                 if self.would_deadlock(thread, holder) {
                     self.release(server);
                     return Err(Error::Reentry);

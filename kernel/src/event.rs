@@ -281,7 +281,10 @@ impl Kernel {
         }
         domain.step_failed = (None, 0);
         match binding {
-            Some(binding) => self.lose_session(object, binding),
+            Some(binding) => {
+                self.charge_session(object, binding);
+                self.lose_session(object, binding);
+            }
             None => {
                 // Those that came anew meanwhile, too: each failure of the supervisor posts it its own.
                 domain.events &= !core::mem::take(&mut domain.delivering);

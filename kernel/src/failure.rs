@@ -227,6 +227,13 @@ impl Kernel {
         over
     }
 
+    /// The same for a session whose hooks or steps keep failing.
+    pub fn charge_session(&mut self, server: usize, binding: BindingId) {
+        if !self.ssr.binding(binding).nested {
+            self.charge((self.ssr.binding(binding).client & 0xff) as usize, server);
+        }
+    }
+
     /// A session ends without its client: the object's kernel thread runs `close`.
     pub fn close_later(&mut self, server: usize, binding: BindingId) {
         if !matches!(self.ssr.binding(binding).state, Session::Active | Session::Closing) {

@@ -1,7 +1,7 @@
 //! The scheduler object decides which process runs, the kernel dispatches (design: section 4).
 //!
 //! While that object is held, retained or being rebuilt the kernel goes by its own priority numbers. Kernel threads, and
-//! threads that others wait for, it dispatches itself in any case.
+//! threads to whom one of higher priority that waits for them has lent its own, it dispatches itself in any case.
 
 use abi::info::{ObjectState, Trace};
 

@@ -80,7 +80,8 @@ impl Kernel {
         let known = (OBJECTS..DOMAINS).contains(&slot)
             && self.domains[slot].role == Role::Process
             && self.client_of(slot) == number
-            && self.domains[slot].parent == Some(parent);
+            && self.domains[slot].parent == Some(parent)
+            && !self.domains[slot].adopted;
         if known { Ok(slot) } else { Err(Error::NoSuchProcess) }
     }
 

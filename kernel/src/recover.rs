@@ -160,6 +160,7 @@ impl Kernel {
             }
             (Kind::Reload, Some(binding)) => {
                 if self.domains[object].reload_failed.replace(binding) == Some(binding) {
+                    self.charge_session(object, binding);
                     self.lose_session(object, binding);
                     self.domains[object].reload_failed = None;
                 }

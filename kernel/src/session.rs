@@ -5,7 +5,7 @@ use abi::{Error, Events, Handle};
 use ssr_manager::{Begin, BeginError, BindingId, RequestId, State as Session};
 
 use crate::call::Step;
-use crate::domain::{OBJECTS, Role};
+use crate::domain::{OBJECTS, Role, UNUSUAL};
 use crate::kernel::{Kernel, server_id};
 use crate::thread::{Kind, MAX_DEPTH, Pending};
 
@@ -32,9 +32,7 @@ impl Kernel {
         }
         if self.threads[thread].frame(self.threads[thread].depth + 1).attempts >= 2 {
             self.release(server);
-            if !self.ssr.binding(binding).nested {
-                self.charge((self.ssr.binding(binding).client & 0xff) as usize, server);
-            }
+            self.charge_session(server, binding);
             self.ssr.revoke(binding, &mut self.machine);
             return if kind == Kind::Close { Ok(Step::Done(0)) } else { Err(Error::ServerFault) };
         }
@@ -42,12 +40,16 @@ impl Kernel {
         match self.ssr.begin(binding, request, &mut self.machine) {
             Ok(Begin::Ready) => self.activate(thread, server, Some(binding), kind),
             Ok(Begin::NeedsReload) => self.activate(thread, server, Some(binding), Kind::Reload),
-            Err(BeginError::Busy) if self.would_deadlock(thread, self.ssr.holder(binding).map(RequestId::index)) => {
-                self.release(server);
-                self.close_later(server, binding);
-                return if kind == Kind::Close { Ok(Step::Done(0)) } else { Err(Error::Reentry) };
+            Err(BeginError::Busy) => {
+                let holder = self.ssr.holder(binding);
+                self.domains[server].hot.lock = UNUSUAL;
+                if self.would_deadlock(thread, holder.map(RequestId::index)) {
+                    self.release(server);
+                    self.close_later(server, binding);
+                    return if kind == Kind::Close { Ok(Step::Done(0)) } else { Err(Error::Reentry) };
+                }
+                self.park(thread, server, holder);
             }
-            Err(BeginError::Busy) => self.park(thread, server, self.ssr.holder(binding)),
             Err(BeginError::Lost) => {
                 self.release(server);
                 self.ssr.revoke(binding, &mut self.machine);

@@ -28,7 +28,7 @@ bitflags! {
         const DEADLINE = 1 << 24;
         /// A self-test is asked for.
         const HEARTBEAT = 1 << 25;
-        /// To the supervisor: an object failed, stopped, or was rebuilt.
+        /// To the supervisor: an object failed or stopped.
         const FAILURE = 1 << 26;
         /// To a parent: a child has ended.
         const CHILD = 1 << 27;

@@ -224,7 +224,11 @@ impl World {
     pub fn lose(&mut self, choice: usize) {
         let Some(b) = self.pick(choice, |_, session| session.state != State::Ending) else { return };
         self.ssr.lose(b);
-        self.sessions.get_mut(&b).expect("a session").state = State::Lost;
+        let session = self.sessions.get_mut(&b).expect("a session");
+        // One that is closing has no client who would be told.
+        if session.state != State::Closing {
+            session.state = State::Lost;
+        }
     }
 
     pub fn revoke(&mut self, choice: usize) {
