@@ -27,11 +27,15 @@ mod paged;
 #[cfg(target_os = "none")]
 mod recovery;
 #[cfg(target_os = "none")]
+mod scheduling;
+#[cfg(target_os = "none")]
 mod sessions;
 #[cfg(target_os = "none")]
 mod sharing;
 #[cfg(target_os = "none")]
 mod store;
+#[cfg(target_os = "none")]
+mod supervision;
 #[cfg(target_os = "none")]
 mod timers;
 #[cfg(target_os = "none")]
@@ -41,6 +45,7 @@ mod world;
 #[cfg(target_os = "none")]
 fn main(_: u32) -> u32 {
     let mut suite = check::Suite::new();
+    supervision::prepare(&mut suite);
     isolation::run(&mut suite);
     paged::run(&mut suite);
     recovery::run(&mut suite);
@@ -53,6 +58,8 @@ fn main(_: u32) -> u32 {
     timers::run(&mut suite);
     store::run(&mut suite);
     sessions::run(&mut suite);
+    scheduling::run(&mut suite);
+    supervision::run(&mut suite);
     hooks::run_last(&mut suite);
     suite.end()
 }

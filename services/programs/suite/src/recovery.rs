@@ -31,7 +31,7 @@ pub fn run(suite: &mut Suite) {
 }
 
 /// Whether a failure can be what came of a sabotage.
-fn plausible(kind: SabotageKind, found: FailureKind) -> bool {
+pub fn plausible(kind: SabotageKind, found: FailureKind) -> bool {
     use FailureKind as F;
     match kind {
         SabotageKind::Panic => found == F::Panic,
