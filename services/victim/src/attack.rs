@@ -87,6 +87,8 @@ words! {
         WorkThenPanic,
         /// Does nothing wrong: notifies the session with this number.
         Tell,
+        /// Does nothing wrong: stays for so many ticks without using the processor.
+        Wait,
     }
 }
 

@@ -131,6 +131,10 @@ mod target {
                 }
             }
             Attack::Work => work(argument),
+            Attack::Wait => {
+                // What it cannot wait, it does not.
+                let _ = rt::sys::pause(argument);
+            }
             Attack::WorkThenPanic => {
                 work(argument);
                 panic!("asked to, after {argument} rounds of work");

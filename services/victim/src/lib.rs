@@ -187,6 +187,13 @@ pub trait Victim {
     /// Deadlines that came; how many of them were early; by how many microseconds one was late at most.
     #[read_only]
     fn alarms(&mut self, session: &mut Session<Self::State>) -> Result<(u32, u32, u32), VictimError>;
-    /// Waits inside the activation; returns the events that came, and the kernel's code.
-    fn wait(&mut self, session: &mut Session<Self::State>, events: u32, ticks: u32) -> Result<(u32, u32), VictimError>;
+    /// Waits inside the activation, then keeps the processor for some rounds; returns the events that came, and the kernel's
+    /// code.
+    fn wait(
+        &mut self,
+        session: &mut Session<Self::State>,
+        events: u32,
+        ticks: u32,
+        rounds: u32,
+    ) -> Result<(u32, u32), VictimError>;
 }

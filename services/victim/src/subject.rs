@@ -415,8 +415,10 @@ impl<M: Memory> Victim for Subject<M> {
         Ok((alarms, early, late))
     }
 
-    fn wait(&mut self, _: &mut Session<M>, events: u32, ticks: u32) -> Result<(u32, u32), VictimError> {
-        Ok(match sys::wait_events(Events::from_bits_retain(events), ticks) {
+    fn wait(&mut self, _: &mut Session<M>, events: u32, ticks: u32, rounds: u32) -> Result<(u32, u32), VictimError> {
+        let result = sys::wait_events(Events::from_bits_retain(events), ticks);
+        harm::strike(Attack::Work, rounds);
+        Ok(match result {
             Ok(events) => (events.bits(), 0),
             Err(error) => (0, error as u32),
         })

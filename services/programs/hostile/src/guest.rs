@@ -1,6 +1,7 @@
 //! Roles that use services by their interfaces, well or ill.
 
 use hostile::WORK;
+use hostile::rival::{self, Rival};
 use rt::abi::layout::{HEAP_BASE, STACK_TOP};
 use rt::{CallError, Error, sys};
 use tally::TallyClient;
@@ -51,6 +52,34 @@ pub fn quota() -> Checked {
     ensure!(TallyClient::bind().is_ok());
     ensure!(sessions.iter().flatten().all(|session| session.add(1).is_ok_and(|(sum, _)| sum == 1)));
     Ok(())
+}
+
+/// The last sessions of a service are for those who have none.
+pub fn newcomer(left: u32) -> Checked {
+    let first = VictimClient::bind_to("ledger");
+    if left == 1 {
+        ensure!(first.err() == Some(Error::Exhausted));
+        return Ok(());
+    }
+    let Ok(first) = first else { return Err(Line(FILE + line!())) };
+    ensure!(VictimClient::bind_to("ledger").err() == Some(Error::Exhausted));
+    // The observers are there to see changes.
+    ensure!(first.add(0).is_ok_and(|(sum, _)| sum == 0));
+    // One for one it may have.
+    ensure!(first.unbind().is_ok());
+    ensure!(VictimClient::bind_to("ledger").is_ok());
+    Ok(())
+}
+
+/// Takes part in a tournament; the status says how often it counted.
+pub fn rival(parameter: u32) -> Checked {
+    let (number, seed) = (parameter & 3, parameter >> 2);
+    let Ok(mut rival) = Rival::new(number, seed) else { return Err(Line(FILE + line!())) };
+    for _ in 0..rival::REQUESTS {
+        ensure!(rival.request().is_ok());
+        ensure!(sys::yield_now().is_ok());
+    }
+    sys::exit(rival::COUNTED + rival.counts())
 }
 
 /// Loses its session for what it does, and nothing else.

@@ -2,6 +2,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod rival;
+
 macro_rules! roles {
     ($($(#[doc = $doc:literal])* $name:ident,)*) => {
         /// What a hostile client does. Its status is 0 if everything went as it must, else the line of the first
@@ -35,6 +37,11 @@ roles! {
     Quota,
     /// Keeps crashing `lazy` until it loses its session, and binds again when it may.
     Crasher,
+    /// Binds to `ledger`, of which the suite has all sessions that it can get: there is one left (parameter 0) or none (1).
+    Newcomer,
+    /// Makes requests of `relay` that fail or not, and checks that each counts once or not at all; the parameter is the
+    /// number of the client and the seed ([`rival`]).
+    Rival,
     /// Crashes `lazy` until it loses its session, and leaves at once.
     Deserter,
     /// Calls `work` of `victim` so many times.

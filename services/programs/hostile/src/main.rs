@@ -25,6 +25,8 @@ fn main(argument: u32) -> u32 {
         Role::Processes => calls::processes(parameter),
         Role::Random => random::calls(parameter),
         Role::Quota => guest::quota(),
+        Role::Newcomer => guest::newcomer(parameter),
+        Role::Rival => guest::rival(parameter),
         Role::Crasher => guest::crasher(),
         Role::Deserter => guest::deserter(),
         Role::Contender => guest::contender(parameter),

@@ -12,7 +12,7 @@ use crate::check::{Check, Suite, Why, ensure, equal, fail, get};
 use crate::world::{Before, Witness, own_process, process, wait_until};
 
 /// Status of a process that was killed.
-const KILLED: u32 = 128;
+pub const KILLED: u32 = 128;
 
 /// Runs the tests.
 pub fn run(suite: &mut Suite) {

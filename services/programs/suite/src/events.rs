@@ -57,6 +57,7 @@ fn failure_between_steps() -> Check {
 fn told_by_flush() -> Check {
     let mut witness = Witness::new()?;
     let client = get!(VictimClient::bind_notified(TOLD), "bind");
+    get!(sys::wait_events(Events::NOTIFICATIONS, 1), "wait");
     let relay = get!(VictimClient::bind_to("relay"), "bind");
     let route = Peer::route(&[Peer::Victim]);
     get!(client.arm(Hook::Flush, Attack::Tell, client.handle().index, ALWAYS, u32::MAX, ARM_KEY), "arm");
@@ -70,6 +71,8 @@ fn told_of_loss() -> Check {
     let mut witness = Witness::new()?;
     let control = get!(VictimClient::bind(), "bind");
     let client = get!(VictimClient::bind_notified(TOLD), "bind");
+    // What earlier tests may have left.
+    get!(sys::wait_events(Events::NOTIFICATIONS, 1), "wait");
     get!(client.attack(Attack::Spoil, 0, ALWAYS), "attack");
     let builds = get!(control.state(), "state").3;
     get!(control.attack(Attack::Panic, 0, builds + 1), "attack");

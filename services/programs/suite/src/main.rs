@@ -19,13 +19,19 @@ mod events;
 #[cfg(target_os = "none")]
 mod hooks;
 #[cfg(target_os = "none")]
+mod interrupts;
+#[cfg(target_os = "none")]
 mod isolation;
+#[cfg(target_os = "none")]
+mod lifecycle;
 #[cfg(target_os = "none")]
 mod nested;
 #[cfg(target_os = "none")]
 mod paged;
 #[cfg(target_os = "none")]
 mod recovery;
+#[cfg(target_os = "none")]
+mod rivals;
 #[cfg(target_os = "none")]
 mod scheduling;
 #[cfg(target_os = "none")]
@@ -38,6 +44,8 @@ mod store;
 mod supervision;
 #[cfg(target_os = "none")]
 mod timers;
+#[cfg(target_os = "none")]
+mod waiting;
 #[cfg(target_os = "none")]
 mod world;
 
@@ -53,11 +61,15 @@ fn main(_: u32) -> u32 {
     chains::run(&mut suite);
     hooks::run(&mut suite);
     events::run(&mut suite);
+    waiting::run(&mut suite);
+    interrupts::run(&mut suite);
+    rivals::run(&mut suite);
     clients::run(&mut suite);
     sharing::run(&mut suite);
     timers::run(&mut suite);
     store::run(&mut suite);
     sessions::run(&mut suite);
+    lifecycle::run(&mut suite);
     scheduling::run(&mut suite);
     supervision::run(&mut suite);
     hooks::run_last(&mut suite);

@@ -60,7 +60,7 @@ pub fn process(number: u32) -> ProcessInfo {
 pub fn end_children() {
     let mut index = 0;
     while let Ok(info) = sys::info::<ProcessInfo>(index) {
-        if info.state != 0 && is_name(&info.name, "hostile") {
+        if info.state != 0 && ["hostile", "moth"].iter().any(|name| is_name(&info.name, name)) {
             // One that has ended meanwhile has only to be waited for.
             let _ = sys::kill(info.process).and_then(|()| sys::wait(info.process));
         }
@@ -163,6 +163,16 @@ impl Before {
         equal!(now.failed_requests - self.0.failed_requests, failed, "failed requests of {name}");
         equal!(now.lost_sessions - self.0.lost_sessions, lost, "lost sessions of {name}");
         Ok(())
+    }
+
+    /// Failures since then.
+    pub fn failures(&self, name: &str) -> Result<u32, Why> {
+        Ok(object(name)?.failures - self.0.failures)
+    }
+
+    /// Sessions lost since then.
+    pub fn lost(&self, name: &str) -> Result<u32, Why> {
+        Ok(object(name)?.lost_sessions - self.0.lost_sessions)
     }
 
     /// The object was not disturbed at all.
