@@ -36,6 +36,8 @@ impl Round {
 pub trait Policy {
     /// The policy at its start, with these parameters.
     fn new(table: &Table) -> Self;
+    /// This slot has been chosen without it: its rounds begin behind that.
+    fn begin(&mut self, slot: u32);
     /// The parameters of a slot have changed.
     fn changed(&mut self, slot: usize, parameters: Parameters);
     /// Chooses one of those that are ready, and its slice: 1 to [`scheduler::MAX_SLICE`] ticks.
@@ -44,10 +46,16 @@ pub trait Policy {
     fn is_sound(&self, table: &Table) -> bool;
 }
 
+/// The slots behind a slot.
+#[inline(always)]
+pub fn behind(slot: u32) -> u64 {
+    !1 << (slot & 63)
+}
+
 /// The first slot of a set behind `slot`, going round. The set is not empty.
 pub fn next_after(set: u64, slot: u32) -> u32 {
-    let behind = set & (!1u64 << (slot & 63));
-    if behind != 0 { behind.trailing_zeros() } else { set.trailing_zeros() }
+    let next = set & behind(slot);
+    if next != 0 { next.trailing_zeros() } else { set.trailing_zeros() }
 }
 
 #[cfg(test)]

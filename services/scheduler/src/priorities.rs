@@ -12,7 +12,7 @@
 use rt::Decision;
 use scheduler::PolicyKind;
 
-use crate::policy::{Policy, Round, next_after};
+use crate::policy::{Policy, Round, behind, next_after};
 use crate::table::{Parameters, SLOTS, Table};
 
 /// Ticks between fair turns.
@@ -35,76 +35,113 @@ struct Running {
 pub struct Priorities {
     /// Bit n of `levels[p]`: slot n has priority p.
     levels: [u64; LEVELS],
-    /// Where the round in each level is; `None`: it begins behind whoever ran last.
-    cursors: [Option<u32>; LEVELS],
+    /// The highest level that is not empty.
+    highest: usize,
+    /// The slots behind the one that had the latest turn of each level.
+    behind: [u64; LEVELS],
     /// Time since the last fair turn: ticks, times [`DECISIONS`], and decisions.
     due: u32,
     /// Who had the last fair turn.
-    turn: Option<u32>,
+    turn: u32,
     /// Who has a fair turn.
     guest: Option<u32>,
     /// Who has a turn of its level.
-    running: Option<Running>,
+    running: Running,
 }
 
 impl Priorities {
     /// [`PolicyKind`] of this policy.
     pub const KIND: PolicyKind = PolicyKind::Priorities;
+
+    /// A fair turn, if one begins or goes on.
+    #[cold]
+    fn fair(&mut self, round: &Round) -> Option<Decision> {
+        let guest = self.guest.take().filter(|slot| round.ticks < FAIR_SLICE && round.interrupts(*slot));
+        let slot = match guest {
+            Some(slot) => slot,
+            None if self.due >= PERIOD * DECISIONS => {
+                self.due = 0;
+                self.turn = next_after(round.ready, self.turn);
+                self.turn
+            }
+            None => return None,
+        };
+        self.guest = Some(slot);
+        Some(Decision { slot, slice: FAIR_SLICE })
+    }
+
+    /// What is left of a turn that was interrupted, if nobody of a higher level has become ready.
+    #[cold]
+    fn rest(&mut self, round: &Round, ready: u64) -> Option<Decision> {
+        let Running { slot, left } = self.running;
+        if !round.interrupts(slot) || ready >> slot & 1 == 0 || round.ticks >= left {
+            return None;
+        }
+        self.running.left -= round.ticks;
+        Some(Decision { slot, slice: self.running.left })
+    }
 }
 
 impl Policy for Priorities {
     fn new(table: &Table) -> Self {
-        let mut levels = [0; LEVELS];
-        for slot in 0..SLOTS {
-            levels[table.get(slot).priority as usize % LEVELS] |= 1 << slot;
-        }
-        Priorities { levels, cursors: [None; LEVELS], due: 0, turn: None, guest: None, running: None }
+        let mut policy = Priorities {
+            levels: [0; LEVELS],
+            highest: 0,
+            behind: [0; LEVELS],
+            due: 0,
+            turn: SLOTS as u32 - 1,
+            guest: None,
+            running: Running { slot: 0, left: 0 },
+        };
+        (0..SLOTS).for_each(|slot| policy.changed(slot, table.get(slot)));
+        policy
+    }
+
+    fn begin(&mut self, slot: u32) {
+        (self.behind, self.turn) = ([behind(slot); LEVELS], slot);
     }
 
     fn changed(&mut self, slot: usize, parameters: Parameters) {
         let bit = 1u64 << (slot % SLOTS);
         self.levels.iter_mut().for_each(|level| *level &= !bit);
         self.levels[parameters.priority as usize % LEVELS] |= bit;
+        self.highest = self.levels.iter().rposition(|level| *level != 0).unwrap_or(0);
     }
 
+    #[inline(always)]
     fn decide(&mut self, table: &Table, round: &Round) -> Decision {
-        self.due = self.due.saturating_add(round.ticks.saturating_mul(DECISIONS)).saturating_add(1);
-        let before = round.previous.unwrap_or(SLOTS as u32 - 1);
-        if let Some(slot) = self.guest.take()
-            && round.ticks < FAIR_SLICE
-            && round.interrupts(slot)
+        self.due = self.due.saturating_add(round.ticks.saturating_mul(DECISIONS) | 1);
+        if (self.guest.is_some() || self.due >= PERIOD * DECISIONS)
+            && let Some(decision) = self.fair(round)
         {
-            self.guest = Some(slot);
-            return Decision { slot, slice: FAIR_SLICE };
+            return decision;
         }
-        if self.due >= PERIOD * DECISIONS {
-            let slot = next_after(round.ready, self.turn.unwrap_or(before));
-            (self.due, self.turn, self.guest) = (0, Some(slot), Some(slot));
-            return Decision { slot, slice: FAIR_SLICE };
+        for level in (0..=self.highest % LEVELS).rev() {
+            let ready = self.levels[level] & round.ready;
+            if ready == 0 {
+                continue;
+            }
+            if round.appeared != 0
+                && let Some(decision) = self.rest(round, ready)
+            {
+                return decision;
+            }
+            let next = ready & self.behind[level];
+            let slot = if next != 0 { next.trailing_zeros() } else { ready.trailing_zeros() };
+            let slice = table.get(slot as usize).slice;
+            self.behind[level] = behind(slot);
+            self.running = Running { slot, left: slice };
+            return Decision { slot, slice };
         }
-        let top = (0..LEVELS).rev().find(|level| self.levels[*level] & round.ready != 0);
-        // Each slot is in one level.
-        let Some(level) = top else { return Decision { slot: round.ready.trailing_zeros(), slice: 1 } };
-        let ready = self.levels[level] & round.ready;
-        if let Some(running) = &mut self.running
-            && round.interrupts(running.slot)
-            && ready >> running.slot & 1 == 1
-            && round.ticks < running.left
-        {
-            running.left -= round.ticks;
-            return Decision { slot: running.slot, slice: running.left };
-        }
-        let slot = next_after(ready, self.cursors[level].unwrap_or(before));
-        let slice = table.get(slot as usize).slice;
-        self.cursors[level] = Some(slot);
-        self.running = Some(Running { slot, left: slice });
-        Decision { slot, slice }
+        // Each slot is in one level, so one of them was found.
+        Decision { slot: round.ready.trailing_zeros(), slice: 1 }
     }
 
     fn is_sound(&self, table: &Table) -> bool {
         (0..SLOTS).all(|slot| {
             let level = table.get(slot).priority as usize;
-            (0..LEVELS).all(|other| self.levels[other] >> slot & 1 == u64::from(other == level))
+            level <= self.highest
+                && (0..LEVELS).all(|other| self.levels[other] >> slot & 1 == u64::from(other == level))
         })
     }
 }

@@ -163,6 +163,19 @@ impl<M> Server<M> {
         self.choice
     }
 
+    /// The first decision since it was built.
+    #[cold]
+    fn first(&mut self, ready: u64) -> Decision {
+        self.fresh = false;
+        let slot = next_after(ready, self.choice.turn);
+        self.choice.turn = slot;
+        match &mut self.active {
+            Active::Priorities(policy) => policy.begin(slot),
+            Active::Stride(policy) => policy.begin(slot),
+        }
+        Decision { slot, slice: 1 }
+    }
+
     /// Enters what a session asks for.
     fn enter(&mut self, entry: &Entry) {
         if self.table.enter(entry) {
@@ -241,11 +254,7 @@ impl<M: Manifests + 'static> Service for Server<M> {
             return Decision { slot: SLOTS as u32, slice: 1 };
         }
         let decision = match &mut self.active {
-            _ if self.fresh => {
-                self.fresh = false;
-                self.choice.turn = next_after(ready, self.choice.turn);
-                Decision { slot: self.choice.turn, slice: 1 }
-            }
+            _ if self.fresh => self.first(ready),
             Active::Priorities(policy) => policy.decide(&self.table, &round),
             Active::Stride(policy) => policy.decide(&self.table, &round),
         };

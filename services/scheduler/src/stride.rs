@@ -11,7 +11,7 @@
 use rt::Decision;
 use scheduler::PolicyKind;
 
-use crate::policy::{Policy, Round};
+use crate::policy::{Policy, Round, behind};
 use crate::table::{Parameters, SLOTS, Table};
 
 /// What a tick costs with a weight of 1. Large, so that dividing it loses less than a part in 4,000.
@@ -43,6 +43,10 @@ impl Policy for Stride {
         Stride { strides, passes: [0; SLOTS], now: 0 }
     }
 
+    fn begin(&mut self, _: u32) {
+        // Equals take turns behind whoever ran last, whoever chose that one.
+    }
+
     fn changed(&mut self, slot: usize, parameters: Parameters) {
         self.strides[slot % SLOTS] = Stride::stride(parameters);
     }
@@ -64,7 +68,7 @@ impl Policy for Stride {
             self.passes[slot] = self.passes[slot].max(self.now);
         }
         // Of equals, the next one behind whoever ran last: so they take turns even if the passes are lost again and again.
-        let behind = !1u64 << previous.unwrap_or(SLOTS as u32 - 1);
+        let behind = behind(previous.unwrap_or(SLOTS as u32 - 1));
         let mut best = (u64::MAX, SLOTS);
         for slot in slots(round.ready & behind).chain(slots(round.ready & !behind)) {
             if self.passes[slot] < best.0 {
