@@ -43,6 +43,9 @@ impl Kernel {
             }
             _ => {
                 self.domains[object].order = Some(what);
+                // At the priority of whoever gives the order: busier threads would delay it.
+                let priority = self.threads[self.current].priority.max(self.threads[object].priority);
+                self.scheduler.set_priority(&mut self.threads, object, priority);
                 self.rouse(object);
             }
         }
@@ -58,6 +61,7 @@ impl Kernel {
     }
 
     /// Does what the supervisor ordered, on the kernel thread of an object that nobody is in.
+    #[cold]
     pub fn obey(&mut self, object: usize) {
         self.domains[object].hot.lock = UNUSUAL;
         match self.domains[object].order.take() {

@@ -135,6 +135,7 @@ impl Kernel {
     }
 
     /// Masks an object's lines: its device is being reset.
+    #[cold]
     pub fn mask_lines(&mut self, object: usize) {
         self.domains[object].throttled = 0;
         let entry = self.entry_of(object);

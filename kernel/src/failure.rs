@@ -135,6 +135,7 @@ impl Kernel {
     /// An activation failed after calls of its own had taken effect: the request as a whole is undone and tried
     /// again from its outer end. The objects in between did nothing wrong, but lost their activations: they
     /// are rebuilt, too, without a failure being charged to them.
+    #[cold]
     fn fail_request(&mut self, thread: usize, failed: usize, pc: u32) {
         for depth in (1..=self.threads[thread].depth).rev() {
             let server = self.domain_at(self.threads[thread].frame(depth).domain);
@@ -182,6 +183,7 @@ impl Kernel {
     }
 
     /// A flush that keeps failing: what it should have put out is lost, and the client is told.
+    #[cold]
     fn give_up_flush(&mut self, thread: usize, server: usize, binding: BindingId) {
         self.ssr.set_flush(binding, false);
         self.threads[thread].answer(Err(Error::ServerFault));
@@ -203,6 +205,7 @@ impl Kernel {
     }
 
     /// Ends a request that keeps failing, and charges it to its session.
+    #[cold]
     pub fn end_hopeless(&mut self, thread: usize, server: usize, binding: BindingId) -> Error {
         self.domains[server].info.failed_requests += 1;
         let client = self.domain_of(thread);
@@ -246,6 +249,7 @@ impl Kernel {
     }
 
     /// The state of a session cannot be kept.
+    #[cold]
     pub fn lose_session(&mut self, server: usize, binding: BindingId) {
         // Who waits for its notification shall ask again, and be told.
         self.notify(binding);

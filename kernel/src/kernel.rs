@@ -176,6 +176,7 @@ impl Kernel {
     }
 
     /// The idle scrub: one page of one service's checksummed state, every time that nothing else is to be done.
+    #[cold]
     fn scrub(&mut self) {
         let object = self.scrubbed.0;
         let last = self.ssr.verify_next(server_id(object), self.scrubbed.1, &self.machine);
@@ -332,6 +333,7 @@ impl Kernel {
     }
 
     /// Reports a change of a domain that a person should see.
+    #[cold]
     pub fn report(&self, domain: usize, text: &str) {
         let name = self.entry_of(domain).name;
         log::warn!("[kernel] {}: {text}", abi::call::name_str(&name));

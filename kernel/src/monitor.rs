@@ -114,8 +114,8 @@ impl Kernel {
         let mut next = Some(server);
         for _ in 0..MAX_DEPTH {
             let Some(object) = next else { break };
-            let holder = match self.owner(object) {
-                Some(owner) => owner,
+            let holder = match self.owner(object).or(self.domains[object].granted) {
+                Some(holder) => holder,
                 None if self.domains[object].state == ObjectState::Recovering => object,
                 None => break,
             };
@@ -131,6 +131,7 @@ impl Kernel {
 
     /// Gives the object up and waits until the request ends that retains what is needed of it. That request
     /// inherits the priority.
+    #[cold]
     pub fn park(&mut self, thread: usize, server: usize, holder: Option<RequestId>) {
         self.scheduler.unready(&mut self.threads, thread);
         self.threads[thread].state = State::Object(server);

@@ -19,12 +19,16 @@ impl Kernel {
         let Some(policy) = self.policy.filter(|_| !inherited && !self.scheduler.processes.is_power_of_two()) else {
             return Some(first);
         };
+        // Whoever is in the scheduler, or has it next, keeps it from deciding: by the kernel's numbers it might never run.
+        let holder = self.owner(policy).or(self.domains[policy].granted);
+        if let Some(holder) = holder.filter(|holder| self.threads[*holder].state == State::Ready) {
+            return Some(holder);
+        }
         if self.scheduler.chosen.is_none() {
             let domain = &self.domains[policy];
             let free = domain.state == ObjectState::Running
-                && domain.granted.is_none()
+                && holder.is_none()
                 && domain.waiters.is_empty()
-                && self.owner(policy).is_none()
                 && self.threads[policy].state == State::Idle;
             if free && self.ssr.begin_object(server_id(policy), Some(request_id(policy))).is_ok() {
                 self.scheduler.ready(&mut self.threads, policy);

@@ -148,6 +148,7 @@ impl Kernel {
     }
 
     /// A constructor or a hook on the kernel thread failed; the recovery has begun anew.
+    #[cold]
     pub fn object_failed(&mut self, object: usize, kind: Kind, binding: Option<BindingId>) {
         match (kind, binding) {
             (Kind::Construct, _) => {
@@ -175,6 +176,7 @@ impl Kernel {
 
     /// Gives an object up: whoever calls it is told.
     /// The supervisor itself is only held, and built again after a while.
+    #[cold]
     pub fn stop(&mut self, object: usize, why: &str) {
         let watched = self.supervisor == Some(object);
         let state = if watched { ObjectState::Held } else { ObjectState::Stopped };
@@ -233,6 +235,7 @@ impl Kernel {
     }
 
     /// Reloads one of the sessions that were retained when the object was rebuilt. `false`: there is nothing to be done.
+    #[cold]
     pub fn reload_rest(&mut self, object: usize) -> bool {
         self.domains[object].unloaded = false;
         let mut next = self.ssr.next_session(server_id(object), None);

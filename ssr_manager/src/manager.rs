@@ -246,6 +246,7 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
 
     /// The state of the session cannot be kept: calls fail with `SessionLost` until the client unbinds. One that is closing has
     /// no client that would: it stays, and its `close` hook does not begin.
+    #[cold]
     pub fn lose(&mut self, b: BindingId) {
         let binding = &mut self.bindings[b.index()];
         if !matches!(binding.state, State::Free | State::Ending | State::Closing) {

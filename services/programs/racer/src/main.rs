@@ -56,9 +56,17 @@ fn race(argument: u32) -> u32 {
         Some(Err(_)) => return REFUSED,
         _ => {}
     }
+    let mut random = 1u32;
     loop {
         let done = match run.way {
-            Way::Yields => sys::yield_now(),
+            Way::Yields => {
+                // For different lengths of time: a rhythm of its own could keep step with the clock, by which it is measured.
+                random ^= random << 13;
+                random ^= random >> 17;
+                random ^= random << 5;
+                (0..random % 4096).for_each(|_| black_box(()));
+                sys::yield_now()
+            }
             Way::Sleeps => sys::pause(1),
             Way::Computes | Way::Greedy => {
                 black_box(());
