@@ -225,7 +225,7 @@ fn notified(_: u32) -> Check {
     waits_with(teller, 1)?;
     kill(listener)?;
     let told = get!(sys::wait(teller), "wait");
-    ensure!(told < WRONG && told >= 3, "status {told}");
+    ensure!((3..WRONG).contains(&told), "status {told}");
     Ok(())
 }
 

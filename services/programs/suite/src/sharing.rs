@@ -38,8 +38,9 @@ fn contend(clients: u32, times: u32) -> Check {
         expect_good(*child, Role::Contender)?;
     }
     let changes = get!(board.work(0), "work") - before;
-    // Each call by another client than the one before, once all of them have started.
-    let least = clients * times - 10;
+    // Most calls by another client than the one before, once all of them have started; a slice that ends within a call
+    // lets the same client come twice.
+    let least = clients * times * 5 / 8;
     ensure!(
         changes >= least,
         "{changes} changes of the client in {} calls, at least {least} expected",
