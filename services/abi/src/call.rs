@@ -80,7 +80,8 @@ pub enum KernelCall {
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Control {
-    /// Rebuilds it in place, as after a failure but without one: when nobody is in it.
+    /// Rebuilds it in place, as after a failure but without one: when nobody is in it. [`Error::Stopped`] for one that is held
+    /// or stopped.
     Restart = 0,
     /// Gives it up: its callers get [`Error::Stopped`].
     Stop = 1,

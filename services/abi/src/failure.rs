@@ -1,5 +1,7 @@
 //! Failures of protected objects: what is detected, and what can be asked for on purpose.
 
+/// Declares an enumeration whose values have numbers and names: `ALL` of them, `from_number`, `name`, `from_name`.
+#[macro_export]
 macro_rules! kinds {
     ($(#[doc = $outer:literal])* $type:ident { $($(#[doc = $doc:literal])* $name:ident = $number:literal, $text:literal;)* }) => {
         $(#[doc = $outer])*
@@ -63,7 +65,7 @@ kinds! {
         UndoExhausted = 11, "undo-exhausted";
         /// A breakpoint or another debug event.
         Debug = 12, "debug";
-        /// The self-test found something wrong, or was not answered in time.
+        /// The self-test found something wrong.
         SelfTest = 13, "self-test";
     }
 }

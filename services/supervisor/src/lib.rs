@@ -31,44 +31,23 @@ rt::errors! {
     }
 }
 
+/// Passes the values by their numbers.
 macro_rules! words {
-    ($(#[doc = $outer:literal])* $type:ident { $($(#[doc = $doc:literal])* $name:ident = $number:literal, $text:literal;)+ }) => {
-        $(#[doc = $outer])*
-        #[repr(u32)]
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $type {
-            $($(#[doc = $doc])* $name = $number,)+
-        }
-
-        impl $type {
-            /// All of them, in order of their numbers.
-            pub const ALL: &'static [$type] = &[$($type::$name,)+];
-
-            /// Its name, as a shell spells it.
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $($type::$name => $text,)+
-                }
-            }
-
-            /// The one with this name.
-            pub fn from_name(name: &str) -> Option<$type> {
-                Self::ALL.iter().copied().find(|word| word.name() == name)
-            }
-        }
-
-        impl Word for $type {
+    ($($type:ident),+) => {
+        $(impl Word for $type {
             fn into_word(self) -> u32 {
                 self as u32
             }
             fn from_word(word: u32) -> Option<Self> {
-                Self::ALL.get(word as usize).copied()
+                $type::from_number(word)
             }
-        }
+        })+
     };
 }
 
-words! {
+words!(Standing, Verdict, PolicyField);
+
+rt::abi::kinds! {
     /// How the supervisor stands to a service.
     Standing {
         /// It watches it.
@@ -84,7 +63,7 @@ words! {
     }
 }
 
-words! {
+rt::abi::kinds! {
     /// What the supervisor made of a failure.
     Verdict {
         /// The service had run long enough: nothing but the rebuilding that the kernel has done.
@@ -104,7 +83,7 @@ words! {
     }
 }
 
-words! {
+rt::abi::kinds! {
     /// A field of [`Policy`], all of whose times are in ticks of a millisecond.
     PolicyField {
         /// [`Policy::heartbeat`]: 0, or [`MIN_HEARTBEAT`] to [`MAX_TIME`].

@@ -286,7 +286,7 @@ mod tests {
             ("/home/a/library/curios/services/fs/src/volume.rs", "services/fs/src/volume.rs"),
             ("services/fs/src/volume.rs", "services/fs/src/volume.rs"),
             (
-                "/home/a/.cargo/registry/src/index.crates.io-1949cf8c6b5b557f/log-0.4.35/src/lib.rs",
+                "/home/a/.cargo/registry/src/index.example-0123456789abcdef/log-0.4.35/src/lib.rs",
                 "log-0.4.35/src/lib.rs",
             ),
             ("/rustc/0123abcd/library/core/src/panicking.rs", "core/src/panicking.rs"),
