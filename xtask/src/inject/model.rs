@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+pub use experiment::{Action, End, Injection, Observation, Planned};
 use serde::{Deserialize, Serialize};
 
 /// What came of an experiment: exactly one of these. Of several that hold, the last in this order.
@@ -123,112 +124,4 @@ pub enum Region {
     Constants,
     /// Instructions.
     Text,
-}
-
-/// What is done to the machine at the chosen instruction, before that is executed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "do")]
-pub enum Action {
-    /// Nothing: the control.
-    Nothing,
-    /// Flips bits of a register: 0 to 15, 16 = CPSR.
-    Register {
-        /// Which.
-        register: u8,
-        /// Bits to flip.
-        mask: u32,
-    },
-    /// Changes a word (aligned to 4) at a virtual address of the target, or physical address of the kernel.
-    Memory {
-        /// Where.
-        address: u32,
-        /// Bits to keep.
-        keep: u32,
-        /// Bits to flip among those, or to set in place of the others: the new word is `(old & keep) ^ flip`.
-        flip: u32,
-    },
-    /// Goes on at another address: skips (the next instruction), jumps (a loop, a panic).
-    Jump {
-        /// Where to.
-        pc: u32,
-    },
-    /// Puts another word in the place of the instruction, for good.
-    Patch {
-        /// The word.
-        word: u32,
-    },
-    /// Executes another instruction in the place of this one, once.
-    Instead {
-        /// The word.
-        word: u32,
-    },
-    /// At the first instruction of a function of the kernel: returns at once (a lost interrupt).
-    Return,
-    /// At the first instruction of a function of the kernel: when it returns, it is called a second time with the same
-    /// arguments (a doubled interrupt).
-    Twice,
-}
-
-/// An experiment, as the plan has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Planned {
-    /// Its name; also fixes all that is random about it.
-    pub id: String,
-    /// Ordinal of the target's instruction in the golden run, from 0.
-    pub at: u64,
-    /// Virtual address of that instruction.
-    pub pc: u32,
-    /// What happens there.
-    pub action: Action,
-    /// A second fault: so many of the target's instructions after its first failure was recorded, and what.
-    pub second: Option<(u64, Action)>,
-}
-
-/// What an engine saw of one experiment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Observation {
-    /// The first fault.
-    pub first: Injection,
-    /// The second, if one was asked for.
-    pub second: Option<Injection>,
-    /// How the run ended.
-    pub end: End,
-    /// Instructions executed from the fault to the end, of all domains and the kernel.
-    pub instructions: u64,
-    /// What came out of the console from the beginning of the workload to the end.
-    pub console: Vec<u8>,
-    /// Contents of the ranges of physical memory that the engine was told to bring, in their order.
-    pub memory: Vec<Vec<u8>>,
-}
-
-/// Proof of an injection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Injection {
-    /// It is done.
-    Done {
-        /// The register or word before.
-        before: u32,
-        /// And after, read back.
-        after: u32,
-        /// r0 to r15 and CPSR before.
-        registers: [u32; 17],
-        /// Words of physical memory read at that moment, those that the engine was told to read.
-        context: Vec<u32>,
-    },
-    /// It was not: why.
-    Failed(String),
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum End {
-    /// The workload's end mark was reached.
-    Complete,
-    /// The guest ended the system with a status before that.
-    Exit(i32),
-    /// The bound on instructions was reached.
-    Limit,
-    /// The emulator ended or said something unexpected: a fault of the injector, never of the guest.
-    Broken,
 }
