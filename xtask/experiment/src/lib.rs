@@ -3,6 +3,9 @@
 //! Shared by the host tool and the plugin that runs inside the emulator; between the two it travels by `postcard`.
 #![forbid(unsafe_code)]
 
+mod resolve;
+
+pub use resolve::resolve;
 use serde::{Deserialize, Serialize};
 
 /// What is done to the machine at the chosen instruction, before that is executed.
@@ -24,6 +27,28 @@ pub enum Action {
         /// Bits to keep.
         keep: u32,
         /// Bits to flip among those, or to set in place of the others: the new word is `(old & keep) ^ flip`.
+        flip: u32,
+    },
+    /// As [`Action::Memory`], of a word of the stack in use: becomes that by [`resolve`].
+    Stack {
+        /// Which word from the stack pointer up, modulo their number.
+        nth: u32,
+        /// Lowest address of the stack.
+        low: u32,
+        /// Its end.
+        top: u32,
+        /// As there.
+        keep: u32,
+        /// As there.
+        flip: u32,
+    },
+    /// As [`Action::Memory`], of a word of the open SSR, header included: becomes that by [`resolve`].
+    Ssr {
+        /// Which word, modulo the number of those in use.
+        nth: u32,
+        /// As there.
+        keep: u32,
+        /// As there.
         flip: u32,
     },
     /// Goes on at another address: skips (the next instruction), jumps (a loop, a panic).
@@ -145,16 +170,4 @@ pub enum End {
     Limit,
     /// The emulator ended or said something unexpected: a fault of the injector, never of the guest.
     Broken,
-}
-
-/// An action with all places filled in that are known at the injection only. `read` reads a word at a virtual address.
-///
-/// # Errors
-/// Why there is no such place.
-pub fn resolve(
-    action: Action,
-    _registers: &[u32; 17],
-    _read: &mut dyn FnMut(u32) -> Option<u32>,
-) -> Result<Action, String> {
-    Ok(action)
 }

@@ -262,6 +262,7 @@ impl Forks {
         let done = match action {
             _ if pc != expected => Err(format!("the instruction there is at {pc:#x}, not at {expected:#x}")),
             Err(why) => Err(why),
+            Ok(Action::Stack { .. } | Action::Ssr { .. }) => Err("its place is not known".to_owned()),
             Ok(Action::Nothing) => Ok((0, 0)),
             Ok(Action::Register { register, mask }) => {
                 let before = registers[usize::from(register).min(16)];
