@@ -1,16 +1,29 @@
-//! What a campaign's clients and the injector share: the log in which each client notes the results of its calls.
+//! What a campaign's clients and the injector share: the workloads, and the log in which each client notes the results of
+//! its calls.
 //!
 //! A log is memory of its client alone: no service has a way to it, so what stands in it is what the client saw. The
 //! injector finds it by its magic in the guest's memory when a run has come to its end.
+//!
+//! By then the clients have ended, and their page frames are free: the kernel has linked them through their first words, and
+//! overwrites nothing else until it hands them out again. So a log lies within one page, behind its first two words
+//! ([`OFFSET`]); the same goes for the summary.
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
+
+#[cfg(target_os = "none")]
+pub mod page;
+mod workload;
+
+pub use workload::{LINE_PREFIX, Workload, client_of_line};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// First bytes of a [`Log`].
 pub const MAGIC: [u8; 8] = *b"TRIALLOG";
+/// Where in its page a [`Log`] or a [`Summary`] begins.
+pub const OFFSET: usize = 8;
 /// Entries that a log holds.
-pub const ENTRIES: usize = 384;
+pub const ENTRIES: usize = 168;
 /// First bytes of a [`Summary`].
 pub const SUMMARY_MAGIC: [u8; 8] = *b"TRIALSUM";
 /// Failures that a summary holds: as many as the kernel remembers.
@@ -24,6 +37,10 @@ pub mod status {
     pub const KERNEL: u32 = 0x1_0000;
     /// The call returned an error of the service: this plus its number.
     pub const SERVICE: u32 = 0x2_0000;
+    /// The call returned what its interface does not know: this plus the lower half of the code.
+    pub const PROTOCOL: u32 = 0x3_0000;
+    /// What the client waited for did not come within the bound of the wait.
+    pub const TIMEOUT: u32 = 0x4_0000;
 }
 
 /// Marks in a client's instructions that delimit what is observed: `dbg #n`, a hint that does nothing in any mode
@@ -53,7 +70,7 @@ pub struct Entry {
     pub ended: u32,
 }
 
-/// The log of one client. In a `static`, at an address that is a multiple of 8.
+/// The log of one client: in a page of its own, from [`OFFSET`] on.
 #[repr(C, align(8))]
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Log {
@@ -69,6 +86,18 @@ pub struct Log {
     pub count: u32,
     /// The entries.
     pub entries: [Entry; ENTRIES],
+}
+
+impl Log {
+    /// All zero: no log yet, as the magic is missing.
+    pub const EMPTY: Log = Log {
+        magic: [0; 8],
+        client: 0,
+        process: 0,
+        complete: 0,
+        count: 0,
+        entries: [Entry { step: 0, status: 0, value: 0, late: 0, began: 0, ended: 0 }; ENTRIES],
+    };
 }
 
 /// A failure of an object, without its registers.
@@ -133,4 +162,67 @@ pub struct Summary {
     pub failure: [Failure; FAILURES],
     /// The objects.
     pub object: [Object; OBJECTS],
+}
+
+impl Summary {
+    /// All zero: no summary yet, as the magic is missing.
+    pub const EMPTY: Summary = Summary {
+        magic: [0; 8],
+        complete: 0,
+        clients: 0,
+        ended: [0; 8],
+        failures: 0,
+        objects: 0,
+        failure: [Failure {
+            object: [0; 16],
+            kind: 0,
+            pc: 0,
+            address: 0,
+            method: 0,
+            process: 0,
+            tick: 0,
+            chain: [0; 8],
+        }; FAILURES],
+        object: [Object {
+            name: [0; 16],
+            state: 0,
+            restarts: 0,
+            failures: 0,
+            retried: 0,
+            failed_requests: 0,
+            lost_sessions: 0,
+        }; OBJECTS],
+    };
+}
+
+/// Bytes of a page of the guest.
+const PAGE: usize = abi::layout::PAGE as usize;
+
+const _: () = assert!(OFFSET + size_of::<Log>() <= PAGE && OFFSET.is_multiple_of(align_of::<Log>()));
+const _: () = assert!(OFFSET + size_of::<Summary>() <= PAGE && OFFSET.is_multiple_of(align_of::<Summary>()));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_have_no_gaps_and_words_where_the_injector_reads_them() {
+        assert_eq!((size_of::<Entry>(), align_of::<Entry>()), (24, 4));
+        assert_eq!((size_of::<Failure>(), align_of::<Failure>()), (48, 4));
+        assert_eq!((size_of::<Object>(), align_of::<Object>()), (40, 4));
+        assert_eq!(size_of::<Log>(), 24 + ENTRIES * size_of::<Entry>());
+        assert_eq!(core::mem::offset_of!(Log, entries), 24);
+        assert_eq!(core::mem::offset_of!(Summary, failure), 56);
+        assert_eq!(size_of::<Summary>(), 56 + FAILURES * size_of::<Failure>() + OBJECTS * size_of::<Object>());
+    }
+
+    #[test]
+    fn codes_of_errors_do_not_run_into_each_other() {
+        let kernel =
+            (1..=u32::from(u16::MAX)).filter_map(abi::Error::from_code).map(|error| status::KERNEL + error as u32);
+        assert!(kernel.clone().count() > 10);
+        assert!(kernel.into_iter().all(|code| code > status::KERNEL && code < status::SERVICE));
+        assert!(status::SERVICE + abi::error::SERVICE_ERRORS < status::PROTOCOL);
+        assert!(status::PROTOCOL + u32::from(u16::MAX) < status::TIMEOUT);
+    }
 }

@@ -1,14 +1,16 @@
-//! `trial`: lets clients work with a service while faults are injected into it.
+//! `trial`: lets clients work with a service while faults are injected into it, and says what became of them. Its argument is
+//! the number of the workload.
 #![cfg_attr(target_os = "none", no_std, no_main)]
+#![deny(unsafe_code)]
 
 #[cfg(target_os = "none")]
-rt::program!(main);
+mod run;
 
 #[cfg(target_os = "none")]
-fn main(_argument: u32) -> u32 {
-    let _ = rt::sys::shutdown(0);
-    1
-}
+use run::main as trial;
+
+#[cfg(target_os = "none")]
+rt::program!(trial);
 
 #[cfg(not(target_os = "none"))]
 fn main() {
