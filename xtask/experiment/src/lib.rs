@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 pub enum Action {
     /// Nothing: the control.
     Nothing,
+    /// Nothing, and the run ends there: what the registers hold is what is asked for.
+    Look,
     /// Flips bits of a register: 0 to 15, 16 = CPSR.
     Register {
         /// Which.

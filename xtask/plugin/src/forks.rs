@@ -258,12 +258,16 @@ impl Forks {
             _ => (child.plan.action, child.plan.pc),
         };
         let action = experiment::resolve(action, &registers, &mut |address| internals.word(address));
-        let mut step = false;
+        let (mut step, look) = (false, action == Ok(Action::Look));
         let done = match action {
             _ if pc != expected => Err(format!("the instruction there is at {pc:#x}, not at {expected:#x}")),
             Err(why) => Err(why),
             Ok(Action::Stack { .. } | Action::Ssr { .. }) => Err("its place is not known".to_owned()),
-            Ok(Action::Nothing) => Ok((0, 0)),
+            Ok(Action::Look) => Ok((0, 0)),
+            Ok(Action::Nothing) => {
+                internals.rewind(host_pc);
+                Ok((0, 0))
+            }
             Ok(Action::Register { register, mask }) => {
                 let before = registers[usize::from(register).min(16)];
                 internals.rewind(host_pc);
@@ -325,6 +329,9 @@ impl Forks {
         }
         if failed && !second {
             self.finish(End::Broken);
+        }
+        if look {
+            self.finish(End::Complete);
         }
         self.count += u64::from(step);
         if step {
