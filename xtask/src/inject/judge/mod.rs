@@ -328,7 +328,7 @@ impl Judge<'_> {
     /// Objects that failed outside the request's chain, and what the target lost without anybody having noticed.
     fn objects(&mut self) {
         let (Some(before), Some(after)) = (&self.golden.account, &self.run.account) else { return };
-        for failure in after.failures.iter().rev() {
+        for failure in after.since(before) {
             let called = self.struck.domain.is_some_and(|domain| failure.chain.contains(&domain));
             if !called && !self.is_in_chain(&failure.object) {
                 self.find(
@@ -357,8 +357,9 @@ impl Judge<'_> {
 
     /// What the kernel recorded, the earliest first.
     fn detected(&self) -> Vec<Detected> {
-        let failures = self.run.account.iter().flat_map(|account| account.failures.iter().rev());
-        failures
+        let (Some(before), Some(after)) = (&self.golden.account, &self.run.account) else { return Vec::new() };
+        after
+            .since(before)
             .map(|failure| Detected {
                 object: failure.object.clone(),
                 kind: failure.kind.clone(),

@@ -2,12 +2,10 @@ mod world;
 
 use abi::{Error, FailureKind};
 use experiment::{End, Injection, Observation};
-use trial::{Entry, Failure, Log, MAGIC, Object, SUMMARY_MAGIC, Summary, status};
+use trial::{ENTRIES, Entry, Failure, Log, MAGIC, Object, SUMMARY_MAGIC, Summary, status};
 use zerocopy::{FromZeros, IntoBytes};
 
 use super::*;
-use crate::inject::model::Recovery;
-use crate::inject::results::{Facts, Record, Second, When, Where};
 use world::*;
 
 #[test]
@@ -228,7 +226,7 @@ fn programs_that_crash_and_damaged_logs_are_collateral() {
         |world| world.logs[2].client = 9,
         |world| world.logs[2].process = 9,
         |world| world.logs[2].complete = 77,
-        |world| world.logs[2].entries[300].value = 1,
+        |world| world.logs[2].entries[ENTRIES - 1].value = 1,
         |world| world.logs[2].entries.swap(1, 2),
         |world| world.logs[2].count = 4,
     ];
@@ -405,6 +403,28 @@ fn memory_that_is_not_there_is_damage() {
     assert_eq!((run.clients[2].number, run.client_of(67)), (2, Some(2)));
 }
 
+#[test]
+fn failures_of_the_preparation_are_not_the_faults() {
+    let prepared = || {
+        let mut world = World::new();
+        for log in &mut world.logs {
+            log.entries[..10].iter_mut().for_each(|entry| {
+                entry.began += 6000;
+                entry.ended += 6000;
+            });
+        }
+        world.fail("timer", &[64, 5]);
+        (world.summary.object[1].restarts, world.summary.object[1].failures) = (1, 1);
+        world
+    };
+    let golden = golden_of(&prepared()).unwrap();
+    let verdict = |world: &World| judge(&golden, &Run::like(&golden, &world.observation()), &struck());
+    assert_eq!(verdict(&prepared()).outcome, Outcome::Masked);
+    let mut world = prepared();
+    (0..40).for_each(|_| world.fail("fs", &[66, 3]));
+    assert_eq!((verdict(&world).outcome, verdict(&world).detected.len()), (Outcome::Transparent, 32));
+}
+
 /// Something wrong with a run, and what is said about it.
 type Flaw = (fn(&mut World), &'static str);
 
@@ -429,34 +449,4 @@ fn a_golden_run_must_be_flawless() {
         assert!(format!("{error:#}").contains(text), "{error:#} for {text}");
     }
     assert!(Run::golden(&World::new().observation(), speakers(&["[c] "])).is_err());
-}
-
-#[test]
-fn a_record_holds_the_proof_and_the_verdict() {
-    let mut world = World::new();
-    world.fail("fs", &[66, 3]);
-    world.second = Some(done(0x10, 0x12));
-    let golden = golden();
-    let run = Run::like(&golden, &world.observation());
-    let verdict = judge(&golden, &run, &struck());
-    let facts = Facts {
-        id: "a".into(),
-        number: 3,
-        service: "fs".into(),
-        fault: "double".into(),
-        recovery: Recovery::Rollback,
-        when: When { instruction: 1, of: 2, pc: Hex(4) },
-        r#where: Where { function: "f".into(), file: "f.rs".into(), line: 1, what: "r4".into() },
-        client: golden.client_of(66),
-        method: None,
-        second: Some((17, "r5".into())),
-    };
-    let record = Record::new(facts, &run, verdict.clone());
-    assert_eq!((record.client, record.ticks, record.outcome), (Some(1), 9, Outcome::Transparent));
-    assert_eq!((record.before, record.after), (Some(Hex(1)), Some(Hex(3))));
-    let second = Second { after_failure: 17, what: "r5".into(), before: Some(Hex(0x10)), after: Some(Hex(0x12)) };
-    assert_eq!(
-        (record.second, record.detected, record.explanation),
-        (Some(second), verdict.detected, verdict.explanation)
-    );
 }

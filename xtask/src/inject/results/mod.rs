@@ -20,4 +20,4 @@ pub mod tests;
 
 pub use campaign::{Campaign, Configuration, Golden, Results, Shard};
 pub use merge::merge;
-pub use record::{Detected, Facts, Hex, Reach, Record, Second, When, Where};
+pub use record::{Detected, Hex, Reach, Record, Second, When, Where};

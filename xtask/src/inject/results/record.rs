@@ -4,8 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::inject::judge::{Run, Verdict};
-use crate::inject::model::{Injection, Outcome, Recovery};
+use crate::inject::model::{Outcome, Recovery};
 
 /// A word of the machine, written in hexadecimal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,71 +75,6 @@ pub struct Record {
     pub late_us: u32,
     /// Ticks of guest time, of a millisecond, from the beginning of the workload to the end.
     pub ticks: u32,
-}
-
-/// What is known of an experiment without its run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Facts {
-    /// As [`Record::id`].
-    pub id: String,
-    /// As [`Record::number`].
-    pub number: u64,
-    /// As [`Record::service`].
-    pub service: String,
-    /// As [`Record::fault`].
-    pub fault: String,
-    /// As [`Record::recovery`].
-    pub recovery: Recovery,
-    /// As [`Record::when`].
-    pub when: When,
-    /// As [`Record::where`].
-    pub r#where: Where,
-    /// As [`Record::client`].
-    pub client: Option<u32>,
-    /// As [`Record::method`].
-    pub method: Option<String>,
-    /// Of a double fault: [`Second::after_failure`] and [`Second::what`].
-    pub second: Option<(u64, String)>,
-}
-
-impl Record {
-    /// What came of an experiment.
-    pub fn new(facts: Facts, run: &Run, verdict: Verdict) -> Record {
-        let (before, after) = proof(Some(&run.first));
-        let second = facts.second.map(|(after_failure, what)| {
-            let (before, after) = proof(run.second.as_ref());
-            Second { after_failure, what, before, after }
-        });
-        Record {
-            id: facts.id,
-            number: facts.number,
-            service: facts.service,
-            fault: facts.fault,
-            recovery: facts.recovery,
-            outcome: verdict.outcome,
-            when: facts.when,
-            r#where: facts.r#where,
-            client: facts.client,
-            method: facts.method,
-            before,
-            after,
-            second,
-            detected: verdict.detected,
-            reach: verdict.reach,
-            explanation: verdict.explanation,
-            added_us: verdict.added_us,
-            late_us: verdict.late_us,
-            ticks: run.ticks,
-        }
-    }
-}
-
-/// What was read before and after an injection.
-fn proof(injection: Option<&Injection>) -> (Option<Hex>, Option<Hex>) {
-    match injection {
-        Some(Injection::Done { before, after, .. }) => (Some(Hex(*before)), Some(Hex(*after))),
-        _ => (None, None),
-    }
 }
 
 /// When a fault was injected.
