@@ -111,6 +111,17 @@ impl Frames {
         unsafe { at.read() }
     }
 
+    /// Offset of the first word of a frame that is not 0. By rows of eight words: most of them are all 0.
+    pub fn first_in_use(&self, frame: u32) -> Option<u32> {
+        const ROW: usize = 8;
+        let words = self.check_unit(frame, PAGE).cast::<u32>();
+        // SAFETY: as for `word`; the indices below are those of the frame's words.
+        let word = |index: usize| unsafe { words.add(index).read() };
+        let used = |row: &usize| (*row..row + ROW).fold(0, |all, index| all | word(index)) != 0;
+        let row = (0..PAGE_BYTES / 4).step_by(ROW).find(used)?;
+        (row..row + ROW).find(|index| word(*index) != 0).map(|index| index as u32 * 4)
+    }
+
     /// Writes the word at a physical address, a multiple of 4.
     pub fn set_word(&mut self, address: u32, value: u32) {
         let at = self.check_unit(address, 4).cast::<u32>();

@@ -218,12 +218,10 @@ impl Kernel {
         let mut address = layout::STACK_TOP - self.entry_of(object).stack;
         while address < layout::STACK_TOP
             && let Some((at, _)) = self.machine.translate(self.machine.views[object], address)
-            && let Some(page) =
-                (at..at + layout::PAGE).step_by(4).find(|at| self.machine.frames.word(*at) != 0).or(Some(0))
         {
-            match page {
-                0 => address += layout::PAGE,
-                used => return layout::STACK_TOP - address - (used - at),
+            match self.machine.frames.first_in_use(at) {
+                None => address += layout::PAGE,
+                Some(offset) => return layout::STACK_TOP - address - offset,
             }
         }
         0
