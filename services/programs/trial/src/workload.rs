@@ -53,7 +53,7 @@ impl Workload {
     pub const fn clients(self) -> u32 {
         match self {
             // Their requests are the longest.
-            Workload::Fs | Workload::Store => 3,
+            Workload::Fs | Workload::Store | Workload::Supervisor => 3,
             _ => 4,
         }
     }

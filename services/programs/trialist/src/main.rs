@@ -12,12 +12,17 @@ mod course;
 #[cfg(target_os = "none")]
 mod files;
 #[cfg(target_os = "none")]
+mod lines;
+#[cfg(target_os = "none")]
+mod policies;
+#[cfg(target_os = "none")]
+mod run;
+#[cfg(target_os = "none")]
+mod shares;
+#[cfg(target_os = "none")]
 mod timers;
 #[cfg(target_os = "none")]
 mod values;
-
-#[cfg(target_os = "none")]
-mod run;
 
 #[cfg(target_os = "none")]
 use run::main as trialist;

@@ -5,7 +5,7 @@ use trial::page::Page;
 use trial::{Log, Workload};
 
 use crate::course::Course;
-use crate::{files, timers, values};
+use crate::{files, lines, policies, shares, timers, values};
 
 static LOG: Page<Log> = Page::new(Log::EMPTY);
 
@@ -24,6 +24,7 @@ pub fn main(argument: u32) -> u32 {
 fn prepare(workload: Workload) -> Result<(), Error> {
     match workload {
         Workload::Fs => files::prepare(),
+        Workload::Supervisor => policies::prepare(),
         _ => Ok(()),
     }
 }
@@ -32,8 +33,10 @@ fn work(workload: Workload, client: u32, log: &'static mut Log, argument: u32) {
     let course = Course::new(log, client, argument);
     match workload {
         Workload::Timer => timers::run(course),
+        Workload::Scheduler => shares::run(course),
         Workload::Fs => files::run(course),
+        Workload::Console => lines::run(course),
         Workload::Store => values::run(course),
-        _ => {}
+        Workload::Supervisor => policies::run(course),
     }
 }
