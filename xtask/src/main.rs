@@ -16,6 +16,7 @@ mod explain;
 mod graph;
 mod guest;
 mod host;
+mod inject;
 mod image;
 mod lines;
 mod lint;
@@ -48,6 +49,7 @@ enum Command {
     Run(run::Run),
     Test(test::Test),
     Bench(bench::Bench),
+    Inject(inject::Inject),
     Lint(lint::Lint),
     Debug(debug::Debug),
     Explain(explain::Explain),
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Command::Run(command) => command.run(&workspace),
         Command::Test(command) => command.run(&workspace),
         Command::Bench(command) => command.run(&workspace),
+        Command::Inject(command) => command.run(&workspace),
         Command::Lint(command) => command.run(&workspace),
         Command::Debug(command) => command.run(&workspace),
         Command::Explain(command) => command.run(&workspace),

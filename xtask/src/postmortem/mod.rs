@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, VecDeque};
 use abi::{FailureKind, Hook, layout};
 
 use record::{Fault, Record};
-pub use symbols::Executables;
-use symbols::{Place, Symbols};
+pub use symbols::{Executables, Symbols};
+use symbols::Place;
 
 /// The longest line that is looked at, in bytes.
 const LONGEST: usize = 4096;

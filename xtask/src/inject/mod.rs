@@ -1,0 +1,278 @@
+//! `cargo xtask inject`: fault-injection campaigns that an outsider can repeat, experiment by experiment.
+//!
+//! | module | what holds there |
+//! |---|---|
+//! | `model` | the terms: outcomes, ways to recover, actions |
+//! | `machine`, `layout`, `guest` | the emulator, and how the kernel's memory is read from outside |
+//! | `golden` | the run without a fault, instruction by instruction |
+//! | `fault` | fault models: what is done to whom, and where that makes sense |
+//! | `unit`, `plan` | a service with its image and golden run; its experiments |
+//! | `engines`, `forks`, `engine` | carrying experiments out |
+//! | `judge` | what came of one |
+//! | `campaign`, `results`, `statistics`, `report` | all of them: their course, their folder, their page |
+//!
+//! **Architecture invariant:** the plan and the results depend on the sources, the emulator and the seed alone: not on the
+//! engine, on the number of jobs, on shards or interruptions.
+
+mod campaign;
+mod engines;
+mod fault;
+mod forks;
+mod golden;
+mod guest;
+mod judge;
+mod layout;
+mod machine;
+mod model;
+mod plan;
+mod replay;
+mod results;
+mod statistics;
+mod unit;
+
+use std::path::PathBuf;
+use std::process::{Command as Process, ExitCode};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::{Args, Subcommand};
+
+use crate::artefact::System;
+use crate::disk;
+use crate::host;
+use crate::postmortem::Executables;
+use crate::qemu;
+use crate::workspace::Workspace;
+use campaign::Part;
+use engines::Engines;
+use fault::FaultModel;
+use model::Recovery;
+use plan::Plan;
+use results::{Campaign, Configuration, Results, Shard, summary};
+use unit::Unit;
+
+/// Bytes of the disk of the workloads, at most.
+const DISK_ROOM: usize = 12 << 20;
+/// Services that are tested if none is named: those with a workload.
+const SERVICES: [&str; 6] = ["timer", "scheduler", "fs", "console", "store", "supervisor"];
+
+/// Injects faults into services, a program or the kernel, and says what came of them
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Inject {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Put the shards of a campaign together: the same files as of a campaign in one go
+    Merge {
+        /// The shards' folders
+        #[arg(required = true)]
+        folders: Vec<PathBuf>,
+        /// Folder for the whole
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+        /// Go on although experiments are missing
+        #[arg(long)]
+        partial: bool,
+    },
+    /// Carry out one experiment again, and tell all that is seen of it
+    Replay {
+        /// Its name, as in results.jsonl and in the report
+        id: String,
+    },
+    /// Services and fault models
+    List,
+}
+
+#[derive(Args)]
+struct Options {
+    /// Service to test, `program` or `kernel`; may be given several times [default: all services with a workload]
+    #[arg(long, value_name = "S")]
+    service: Vec<String>,
+    /// Fault model; may be given several times [default: all that apply]. See `list`
+    #[arg(long, value_name = "F", hide_possible_values = true)]
+    fault: Vec<FaultModel>,
+    /// How the image recovers from failures; may be given several times: the ways are then compared [default: rollback]
+    #[arg(long, value_name = "WAY", hide_possible_values = true)]
+    recovery: Vec<Recovery>,
+    /// All ways to recover: the same as naming each with --recovery
+    #[arg(long, conflicts_with = "recovery")]
+    baselines: bool,
+    /// Experiments for each service and way to recover
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    count: u64,
+    /// Seed of all that is random
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Experiments at the same time [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    jobs: Option<u32>,
+    /// Only every N-th experiment, from the I-th on: for several machines. See `merge`
+    #[arg(long, value_name = "I/N", default_value = "1/1")]
+    shard: Shard,
+    /// Go on with the campaign in a folder that was broken off
+    #[arg(long, value_name = "DIR", conflicts_with = "out")]
+    resume: Option<PathBuf>,
+    /// Folder for the results [default: target/curios/inject/ and a number]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// One JSON object for each service and fault model instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+impl Inject {
+    /// Carries out the command. Status 1 if the campaign was broken off.
+    ///
+    /// # Errors
+    /// What the host lacks, what does not apply, what cannot be read or written.
+    pub fn run(self, workspace: &Workspace) -> Result<ExitCode> {
+        match self.command {
+            Some(Command::Merge { folders, out, partial }) => {
+                let merged = results::merge(&folders, &out, partial)?;
+                merged.notices.iter().for_each(|notice| host::say(notice));
+                host::say(&format!("{} experiments in {}", merged.records.len(), out.display()));
+                Ok(ExitCode::SUCCESS)
+            }
+            Some(Command::Replay { id }) => {
+                let Setup { emulator, engine, system, disk } = Setup::new(workspace, Some(1))?;
+                replay::replay(&system, &Executables::of(&system)?, &emulator, &engine, &disk, &id)?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Some(Command::List) => {
+                list();
+                Ok(ExitCode::SUCCESS)
+            }
+            None => self.options.run(workspace),
+        }
+    }
+}
+
+fn list() {
+    println!("services:");
+    unit::targets().iter().for_each(|target| println!("  {target}"));
+    println!("fault models:");
+    for model in FaultModel::ALL {
+        println!("  {:<18} {}", model.name(), model.description());
+    }
+    println!("ways to recover:");
+    Recovery::ALL.iter().for_each(|way| println!("  {}", way.name()));
+}
+
+impl Options {
+    fn run(mut self, workspace: &Workspace) -> Result<ExitCode> {
+        if self.service.is_empty() {
+            self.service = SERVICES.map(str::to_owned).to_vec();
+        }
+        let known = unit::targets();
+        for service in &self.service {
+            ensure!(known.contains(&service.as_str()), "there is no service {service}; known are {}", known.join(", "));
+        }
+        if self.baselines {
+            self.recovery = Recovery::ALL.to_vec();
+        } else if self.recovery.is_empty() {
+            self.recovery = vec![Recovery::Rollback];
+        }
+        let folder = match (&self.resume, &self.out) {
+            (Some(folder), _) | (None, Some(folder)) => folder.clone(),
+            (None, None) => next_folder(workspace)?,
+        };
+        let Setup { emulator, engine, system, disk } = Setup::new(workspace, self.jobs)?;
+        let executables = Executables::of(&system)?;
+        let mut parts = Vec::new();
+        for service in &self.service {
+            for recovery in &self.recovery {
+                let bar = host::spinner(&format!("golden run of {service} ({})", recovery.name()));
+                let unit = Unit::prepare(&system, &executables, &emulator, &engine.plugin, &disk, service, *recovery)?;
+                let plan = Plan::new(&unit, &engine, &self.fault, self.count)?;
+                bar.finish_and_clear();
+                parts.push(Part { unit, plan });
+            }
+        }
+        let configuration = self.configuration(workspace, &emulator, &parts)?;
+        let (mut campaign, notices) = match &self.resume {
+            Some(_) => Campaign::resume(&folder, &configuration)?,
+            None => (Campaign::create(&folder, &configuration, self.shard)?, Vec::new()),
+        };
+        notices.iter().for_each(|notice| host::say(notice));
+        host::say(&format!("{} experiments, results in {}", campaign.planned(), folder.display()));
+        if !campaign::carry_out(&mut campaign, &parts, &engine, self.seed)? {
+            host::say(&format!(
+                "broken off after {} of {} experiments; go on with the same command and --resume {}",
+                campaign.records().len(),
+                campaign.planned(),
+                folder.display()
+            ));
+            return Ok(ExitCode::FAILURE);
+        }
+        let results = campaign.finish()?;
+        let groups = summary::groups(&results.configuration, &results.records);
+        if self.json {
+            print!("{}", summary::json(&groups)?);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn configuration(&self, workspace: &Workspace, emulator: &std::path::Path, parts: &[Part<'_>]) -> Result<Configuration> {
+        let git = |arguments: &[&str]| {
+            let output = host::output(Process::new("git").args(arguments).current_dir(&workspace.root)).ok()?;
+            output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        };
+        let mut faults: Vec<FaultModel> = parts.iter().flat_map(|part| part.plan.models()).collect();
+        faults.sort_unstable_by_key(|model| FaultModel::ALL.iter().position(|known| known == model));
+        faults.dedup();
+        Ok(Configuration {
+            format: Configuration::FORMAT,
+            commit: git(&["rev-parse", "HEAD"]).unwrap_or_else(|| "unknown".to_owned()),
+            dirty: git(&["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty()),
+            compiler: String::new(),
+            qemu: host::first_line(Process::new(emulator).arg("--version")).context("the emulator does not say its version")?,
+            seed: self.seed,
+            count: self.count,
+            experiments: parts.iter().map(|part| part.plan.total()).sum(),
+            services: self.service.clone(),
+            faults: faults.iter().map(|model| model.name().to_owned()).collect(),
+            recovery: self.recovery.clone(),
+            engine: "forks".to_owned(),
+            golden: parts.iter().map(|part| part.unit.told()).collect(),
+        })
+    }
+}
+
+/// What every experiment needs.
+struct Setup {
+    emulator: PathBuf,
+    engine: Engines,
+    system: System,
+    disk: Vec<u8>,
+}
+
+impl Setup {
+    fn new(workspace: &Workspace, jobs: Option<u32>) -> Result<Setup> {
+        let emulator = qemu::find()?;
+        let engine = Engines { plugin: machine::plugin(workspace)?, parallel: jobs.map_or_else(processors, Ok)? };
+        let system = System::build(workspace)?;
+        Ok(Setup { emulator, engine, system, disk: disk::load(None, DISK_ROOM)? })
+    }
+}
+
+/// A folder that does not exist yet.
+fn next_folder(workspace: &Workspace) -> Result<PathBuf> {
+    let parent = workspace.products().join("inject");
+    for number in 1..u32::MAX {
+        let folder = parent.join(number.to_string());
+        if !folder.exists() {
+            return Ok(folder);
+        }
+    }
+    bail!("{} is full of campaigns", parent.display())
+}
+
+fn processors() -> Result<u32> {
+    let number = std::thread::available_parallelism().context("cannot count the processors")?;
+    u32::try_from(number.get()).context("too many processors")
+}
