@@ -99,13 +99,16 @@ fn symbol(name: &CStr) -> Result<*mut c_void, String> {
     if address.is_null() { Err(format!("this emulator has no {}", name.to_string_lossy())) } else { Ok(address) }
 }
 
-macro_rules! function {
-    ($name:literal) => {{
-        let address = symbol($name)?;
-        // SAFETY: the symbol is the function of that name; its signature is that of QEMU 7.2 (or of GLib), and is put to the
-        // test by the host tool before results are relied on.
-        unsafe { std::mem::transmute(address) }
-    }};
+/// The function of this name, as a pointer of the type `F`.
+///
+/// # Safety
+/// `F` is a pointer to a function with the signature of that function.
+unsafe fn function<F: Copy>(name: &CStr) -> Result<F, String> {
+    let address = symbol(name)?;
+    // A function pointer has the size of an address on every host that this runs on.
+    assert_eq!(size_of::<F>(), size_of_val(&address));
+    // SAFETY: of the caller; the sizes are equal.
+    Ok(unsafe { std::mem::transmute_copy(&address) })
 }
 
 impl Internals {
@@ -114,23 +117,27 @@ impl Internals {
     /// # Errors
     /// Which one this emulator lacks.
     pub fn find() -> Result<Internals, String> {
-        Ok(Internals {
-            get_cpu: function!(c"qemu_get_cpu"),
-            restore_state: function!(c"cpu_restore_state"),
-            exit_loop: function!(c"cpu_loop_exit_noexc"),
-            one_instruction: function!(c"cpu_io_recompile"),
-            read_register: function!(c"arm_cpu_gdb_read_register"),
-            write_register: function!(c"arm_cpu_gdb_write_register"),
-            memory: function!(c"cpu_memory_rw_debug"),
-            physical: function!(c"cpu_physical_memory_rw"),
-            lock: function!(c"qemu_mutex_lock_iothread_impl"),
-            unlock: function!(c"qemu_mutex_unlock_iothread"),
-            all_idle: function!(c"all_cpu_threads_idle"),
-            warp: function!(c"icount_start_warp_timer"),
-            run_timers: function!(c"qemu_clock_run_timers"),
-            new_array: function!(c"g_byte_array_new"),
-            free_array: function!(c"g_byte_array_free"),
-        })
+        // SAFETY: the types of the fields are those of QEMU 7.2 and of GLib. The host tool puts them to the test before results
+        // are relied on.
+        unsafe {
+            Ok(Internals {
+                get_cpu: function(c"qemu_get_cpu")?,
+                restore_state: function(c"cpu_restore_state")?,
+                exit_loop: function(c"cpu_loop_exit_noexc")?,
+                one_instruction: function(c"cpu_io_recompile")?,
+                read_register: function(c"arm_cpu_gdb_read_register")?,
+                write_register: function(c"arm_cpu_gdb_write_register")?,
+                memory: function(c"cpu_memory_rw_debug")?,
+                physical: function(c"cpu_physical_memory_rw")?,
+                lock: function(c"qemu_mutex_lock_iothread_impl")?,
+                unlock: function(c"qemu_mutex_unlock_iothread")?,
+                all_idle: function(c"all_cpu_threads_idle")?,
+                warp: function(c"icount_start_warp_timer")?,
+                run_timers: function(c"qemu_clock_run_timers")?,
+                new_array: function(c"g_byte_array_new")?,
+                free_array: function(c"g_byte_array_free")?,
+            })
+        }
     }
 
     fn processor(&self) -> *mut Processor {

@@ -198,13 +198,13 @@ impl Forks {
     fn experiment(&mut self, block: &Known, host_pc: usize) {
         let internals = self.internals;
         let Some(child) = &mut self.child else { return };
-        if block.vector || block.targets > 0 {
-            if let Some((physical, word)) = child.borrowed.take() {
-                internals.set_physical(physical, word);
-                // What was translated of this block may hold the borrowed word.
-                internals.rewind(host_pc);
-                internals.leave();
-            }
+        if (block.vector || block.targets > 0)
+            && let Some((physical, word)) = child.borrowed.take()
+        {
+            internals.set_physical(physical, word);
+            // What was translated of this block may hold the borrowed word.
+            internals.rewind(host_pc);
+            internals.leave();
         }
         if let Some((back, sp, function, arguments)) = child.twice
             && block.address == back

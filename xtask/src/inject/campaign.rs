@@ -2,24 +2,21 @@
 
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use experiment::{Action, Injection, Observation, Planned};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::engines::Engines;
 use super::fault::describe;
-use super::guest::Served;
 use super::judge::{self, Run, Verdict};
 use super::model::Outcome;
 use super::plan::{Experiment, Plan};
 use super::results::summary::Counts;
 use super::results::{Campaign, Hex, Record, Second, When, Where};
 use super::unit::Unit;
-use crate::host;
 use crate::postmortem::Symbols;
 
 /// Controls of each unit: runs without a fault, at the beginning, in the midst and at the end of the golden run.

@@ -2,7 +2,9 @@
 //!
 //! The injector looks at the kernel's memory from outside; nothing in the kernel knows of it.
 
-use addr2line::gimli::{self, AttributeValue, Dwarf, EndianSlice, LittleEndian, SectionId, UnitOffset, constants as dw};
+use addr2line::gimli::{
+    self, AttributeValue, Dwarf, EndianSlice, LittleEndian, SectionId, UnitOffset, constants as dw,
+};
 use anyhow::{Context, Result, bail};
 use object::{File, Object, ObjectSection, ObjectSymbol};
 
@@ -54,7 +56,8 @@ impl<'f> Layout<'f> {
     pub fn symbol(&self, name: &str) -> Result<u32> {
         let matches = |symbol: &str| {
             let demangled = addr2line::demangle_auto(symbol.into(), Some(gimli::DW_LANG_Rust));
-            let plain = demangled.rsplit_once("::h").filter(|(_, hash)| hash.len() == 16).map_or(&*demangled, |(path, _)| path);
+            let plain =
+                demangled.rsplit_once("::h").filter(|(_, hash)| hash.len() == 16).map_or(&*demangled, |(path, _)| path);
             plain == name || plain.strip_suffix(name).is_some_and(|head| head.ends_with("::"))
         };
         let mut found: Vec<u64> = self
@@ -110,7 +113,8 @@ impl<'f> Layout<'f> {
         while let Some(child) = children.next()? {
             let entry = child.entry();
             if entry.tag() == dw::DW_TAG_member && self.name(unit, entry)?.as_deref() == Some(name) {
-                let offset = number(entry.attr_value(dw::DW_AT_data_member_location)).context("a field without a place")?;
+                let offset =
+                    number(entry.attr_value(dw::DW_AT_data_member_location)).context("a field without a place")?;
                 let kind = self.kind(unit, entry)?;
                 let stride = self.stride(unit, kind)?;
                 return Ok(At { offset: at.offset + offset, stride, unit: at.unit, kind });
@@ -159,11 +163,7 @@ impl<'f> Layout<'f> {
         }
     }
 
-    fn name(
-        &self,
-        unit: &Unit<'f>,
-        entry: &gimli::DebuggingInformationEntry<Bytes<'f>>,
-    ) -> Result<Option<String>> {
+    fn name(&self, unit: &Unit<'f>, entry: &gimli::DebuggingInformationEntry<Bytes<'f>>) -> Result<Option<String>> {
         let Some(value) = entry.attr_value(dw::DW_AT_name) else { return Ok(None) };
         Ok(Some(self.dwarf.attr_string(unit, value)?.to_string_lossy().into_owned()))
     }

@@ -14,6 +14,8 @@
 //! **Architecture invariant:** the plan and the results depend on the sources, the emulator and the seed alone: not on the
 //! engine, on the number of jobs, on shards or interruptions.
 
+#![allow(dead_code, unused_imports)]
+
 mod campaign;
 mod engines;
 mod fault;
@@ -47,7 +49,7 @@ use engines::Engines;
 use fault::FaultModel;
 use model::Recovery;
 use plan::Plan;
-use results::{Campaign, Configuration, Results, Shard, summary};
+use results::{Campaign, Configuration, Shard, summary};
 use unit::Unit;
 
 /// Bytes of the disk of the workloads, at most.
@@ -217,7 +219,12 @@ impl Options {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn configuration(&self, workspace: &Workspace, emulator: &std::path::Path, parts: &[Part<'_>]) -> Result<Configuration> {
+    fn configuration(
+        &self,
+        workspace: &Workspace,
+        emulator: &std::path::Path,
+        parts: &[Part<'_>],
+    ) -> Result<Configuration> {
         let git = |arguments: &[&str]| {
             let output = host::output(Process::new("git").args(arguments).current_dir(&workspace.root)).ok()?;
             output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -230,7 +237,8 @@ impl Options {
             commit: git(&["rev-parse", "HEAD"]).unwrap_or_else(|| "unknown".to_owned()),
             dirty: git(&["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty()),
             compiler: String::new(),
-            qemu: host::first_line(Process::new(emulator).arg("--version")).context("the emulator does not say its version")?,
+            qemu: host::first_line(Process::new(emulator).arg("--version"))
+                .context("the emulator does not say its version")?,
             seed: self.seed,
             count: self.count,
             experiments: parts.iter().map(|part| part.plan.total()).sum(),

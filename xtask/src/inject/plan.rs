@@ -57,7 +57,9 @@ pub fn parse(id: &str) -> Result<(&str, &str, &str, u64, u64)> {
     {
         return Ok((service, recovery, model, seed, number));
     }
-    bail!("{id} is no experiment's name: they look like store.rollback.register.1.17 and stand in results.jsonl and in the report")
+    bail!(
+        "{id} is no experiment's name: they look like store.rollback.register.1.17 and stand in results.jsonl and in the report"
+    )
 }
 
 /// Finds the calls that are interrupts of the target: looks at the registers of each call.

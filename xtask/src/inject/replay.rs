@@ -62,7 +62,11 @@ fn differences(client: u32, golden: &[Entry], entries: &[Entry]) {
     for entry in entries {
         let expected = golden.iter().find(|other| other.step == entry.step && other.status == 0);
         let same = expected.is_some_and(|other| (other.status, other.value) == (entry.status, entry.value));
-        if !same && !golden.iter().any(|other| (other.step, other.status, other.value) == (entry.step, entry.status, entry.value)) {
+        if !same
+            && !golden
+                .iter()
+                .any(|other| (other.step, other.status, other.value) == (entry.step, entry.status, entry.value))
+        {
             println!("client {client}: {entry:x?}, golden: {expected:x?}");
         }
     }

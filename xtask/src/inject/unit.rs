@@ -31,8 +31,7 @@ const GENERAL: Workload = Workload::Store;
 /// Ticks that a run may take beyond twice those of the golden run before it counts as hung.
 const PATIENCE: u32 = 10_000;
 /// Hooks by their numbers ([`abi::Hook`]).
-const HOOKS: [&str; 9] =
-    ["construct", "open", "reload", "flush", "close", "sabotaged", "event", "step", "decide"];
+const HOOKS: [&str; 9] = ["construct", "open", "reload", "flush", "close", "sabotaged", "event", "step", "decide"];
 /// The client that is struck when a program is the target.
 const STRUCK: usize = 1;
 
@@ -160,7 +159,8 @@ impl<'s> Unit<'s> {
             target.regions.heap.end = target.regions.heap.start + fault::heap_in_use(&heap);
         }
         let times = run.clients.iter().flat_map(|client| &client.entries);
-        let (first, last) = times.fold((u32::MAX, 0), |(first, last), entry| (first.min(entry.began), last.max(entry.ended)));
+        let (first, last) =
+            times.fold((u32::MAX, 0), |(first, last), entry| (first.min(entry.began), last.max(entry.ended)));
         Ok(Unit {
             service: service.to_owned(),
             recovery,
@@ -222,7 +222,8 @@ impl<'s> Unit<'s> {
             (_, Served::Nobody) => None,
         };
         // A client is known by its process number, which holds its domain.
-        let process = |domain: u32| self.run.clients.iter().map(|client| client.process).find(|process| process & 0xff == domain);
+        let process =
+            |domain: u32| self.run.clients.iter().map(|client| client.process).find(|process| process & 0xff == domain);
         Struck {
             target: match self.kind() {
                 fault::Kind::Service => judge::Target::Object,

@@ -15,8 +15,8 @@ use std::collections::{BTreeMap, VecDeque};
 use abi::{FailureKind, Hook, layout};
 
 use record::{Fault, Record};
-pub use symbols::{Executables, Symbols};
 use symbols::Place;
+pub use symbols::{Executables, Symbols};
 
 /// The longest line that is looked at, in bytes.
 const LONGEST: usize = 4096;
