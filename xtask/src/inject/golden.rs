@@ -58,7 +58,7 @@ impl Memory {
         let mut found = Vec::new();
         for start in (0..self.length).step_by(CHUNK as usize) {
             let bytes = self.bytes(self.base + start, CHUNK.min(self.length - start))?;
-            let places = bytes.chunks_exact(8).enumerate().filter(|(_, bytes)| *bytes == magic);
+            let places = bytes.as_chunks::<8>().0.iter().enumerate().filter(|(_, bytes)| *bytes == magic);
             found.extend(places.map(|(place, _)| self.base + start + place as u32 * 8));
         }
         Ok(found)
