@@ -161,7 +161,9 @@ const TABLE: &[Encoding] = &[
     load(0x0e50_0010, 0x0610_0000, "ldr", UP | SHIFTED),
     load(0x0e50_0010, 0x0650_0000, "ldrb", UP | SHIFTED),
     // Media: parallel arithmetic (A5.4.1, A5.4.2).
-    compute(0x0f80_0f10, 0x0600_0f10, "parallel add", AT_12, AT_16 | AT_0),
+    compute(0x0fb0_0f10, 0x0610_0f10, "parallel add", AT_12, AT_16 | AT_0),
+    compute(0x0fb0_0f10, 0x0620_0f10, "parallel add", AT_12, AT_16 | AT_0),
+    compute(0x0fb0_0f10, 0x0630_0f10, "parallel add", AT_12, AT_16 | AT_0),
     // Packing, saturation, reversal (A5.4.3).
     compute(0x0ff0_0030, 0x0680_0010, "pkh", AT_12, AT_16 | AT_0),
     compute(0x0ff0_0ff0, 0x0680_0fb0, "sel", AT_12, AT_16 | AT_0),

@@ -10,6 +10,9 @@ mod swifi;
 mod target;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 use clap::ValueEnum;

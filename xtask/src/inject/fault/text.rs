@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use object::read::elf::ElfFile32;
 use object::{Object, ObjectSection, ObjectSymbol, SymbolKind};
 
-use super::a32;
+use super::a32::{self, Class};
 
 /// Bytes of a word.
 pub const WORD: u32 = 4;
@@ -48,7 +48,7 @@ impl Text {
         let start = u32::try_from(section.address()).context("text beyond 32 bits")?;
         let bytes = section.data().context("the section .text lies outside the file")?;
         let words: Vec<u32> = bytes.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();
-        let end = start + words.len() as u32 * WORD;
+        let end = start.checked_add(words.len() as u32 * WORD).context("text beyond 32 bits")?;
         let inside = |address: u64| u32::try_from(address).ok().filter(|address| (start..end).contains(address));
 
         // Mapping symbols (AAELF32, 5.5.5): from `$a` on instructions, from `$d` on data.
@@ -65,6 +65,9 @@ impl Text {
                 }
                 _ => {}
             }
+        }
+        if marks.is_empty() {
+            bail!("it does not tell instructions from data: its symbols were removed");
         }
         marks.sort_unstable();
         functions.sort_unstable();
@@ -190,18 +193,19 @@ impl Text {
         self.instructions().filter_map(call).collect()
     }
 
-    /// The first of the instructions right before `pc` that together load constants into all of `registers`.
+    /// The first of the instructions in a straight line before `pc` that together load constants into all of `registers`.
     fn constants_before(&self, pc: u32, registers: u32) -> Option<u32> {
         let (mut pc, mut missing, mut halves) = (pc, registers, 0);
         while missing != 0 {
             pc = pc.checked_sub(WORD)?;
             let word = self.instruction(pc).filter(|word| a32::condition(*word) == Some(14))?;
             let encoding = a32::decode(word)?;
-            let register = 1 << a32::field(word, 12);
+            let set = a32::written(word) & missing;
             match encoding.name {
-                "movt" => halves |= register,
-                "movw" => missing &= !register,
-                "mov" | "mvn" if encoding.sources == 0 && halves & register == 0 => missing &= !register,
+                "movt" => halves |= set,
+                "movw" => missing &= !set,
+                "mov" | "mvn" if encoding.sources == 0 && halves & set == 0 => missing &= !set,
+                _ if encoding.class == Class::Process && set == 0 && !a32::branches(word) => {}
                 _ => return None,
             }
         }
