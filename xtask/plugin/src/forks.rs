@@ -351,6 +351,8 @@ impl Forks {
         if self.children.is_empty() && number == 0 {
             share_with_children();
         }
+        // Here, not in the child: the parent writes on as soon as it is alone.
+        self.forked_console = std::fs::metadata(&self.options.console).map_or(0, |file| file.len() as usize);
         // SAFETY: the emulator's lock is held, so that no other thread is in the midst of anything. The child goes on with this
         // thread alone, and with one that it starts itself.
         match self.internals.alone(|| unsafe { libc::fork() }) {
@@ -377,7 +379,6 @@ impl Forks {
             borrowed: None,
             twice: None,
         });
-        self.forked_console = std::fs::metadata(&self.options.console).map_or(0, |file| file.len() as usize);
         if let Err(error) = self.own_console(number) {
             eprintln!("plugin: {error}");
             // SAFETY: ends this child; the parent counts it as broken.
