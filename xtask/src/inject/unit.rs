@@ -29,7 +29,7 @@ pub const PROGRAM: &str = "program";
 /// The workload for targets that have none of their own: the one whose clients use most of the kernel.
 const GENERAL: Workload = Workload::Store;
 /// Ticks that a run may take beyond twice those of the golden run before it counts as hung.
-const PATIENCE: u32 = 10_000;
+const PATIENCE: u32 = 3_000;
 /// Hooks by their numbers ([`abi::Hook`]).
 const HOOKS: [&str; 9] = ["construct", "open", "reload", "flush", "close", "sabotaged", "event", "step", "decide"];
 /// The client that is struck when a program is the target.

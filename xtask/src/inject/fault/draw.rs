@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
-use super::target::Target;
+use super::target::{Kind, Target};
 use super::text::WORD;
 use super::{Crash, FaultModel, swifi};
 use crate::inject::model::{Action, Region};
@@ -24,6 +24,8 @@ const UNDEFINED: u32 = 0xe7f0_00f0;
 const REGISTERS: u8 = 16;
 /// [`Action::Register`]'s number of the CPSR.
 pub const CPSR: u8 = 16;
+/// The bits of the CPSR that belong to user mode: N, Z, C, V, Q, IT, J, GE, E and T.
+const USER_BITS: u32 = 0xff0f_fe20;
 /// Far above the number of words that any stack or SSR has: a number below it, modulo theirs, is any of them with the same
 /// likelihood, but for less than one in ten thousand.
 const MANY: u32 = 1 << 30;
@@ -144,7 +146,7 @@ impl<'a> Candidates<'a> {
 fn action(model: FaultModel, pc: u32, target: &Target, random: &mut ChaCha8Rng) -> Action {
     match model {
         FaultModel::Register => Action::Register { register: random.random_range(0..REGISTERS), mask: one_bit(random) },
-        FaultModel::Cpsr => Action::Register { register: CPSR, mask: one_bit(random) },
+        FaultModel::Cpsr => Action::Register { register: CPSR, mask: cpsr_bit(target.kind, random) },
         FaultModel::Flip(region) => {
             let place = place(region, target, random);
             change(place, u32::MAX, one_bit(random))
@@ -163,6 +165,14 @@ fn action(model: FaultModel, pc: u32, target: &Target, random: &mut ChaCha8Rng) 
         FaultModel::InterruptDoubled => Action::Twice,
         FaultModel::Double => Action::Nothing,
     }
+}
+
+/// A bit of the CPSR: of the kernel any, of what runs in user mode one that belongs to it. Mode and interrupt masks are the
+/// kernel's own, which user mode cannot change (ARM ARM, B1.3.3): faults of theirs are faults of the kernel.
+fn cpsr_bit(kind: Kind, random: &mut ChaCha8Rng) -> u32 {
+    let bits = if kind == Kind::Kernel { u32::MAX } else { USER_BITS };
+    let places: Vec<u32> = (0..u32::BITS).filter(|place| bits >> place & 1 == 1).collect();
+    places.choose(random).map_or(0, |place| 1 << place)
 }
 
 fn one_bit(random: &mut ChaCha8Rng) -> u32 {

@@ -181,7 +181,9 @@ impl FaultModel {
     pub const fn description(self) -> &'static str {
         match self {
             FaultModel::Register => "one bit of a register, r0 to r15, flips",
-            FaultModel::Cpsr => "one bit of the CPSR flips: flags, execution state, interrupt masks or mode",
+            FaultModel::Cpsr => {
+                "one bit of the CPSR flips: flags or execution state; of the kernel's, also mode or interrupt masks"
+            }
             FaultModel::Flip(Region::Data) => "one bit of the initialised data flips",
             FaultModel::Flip(Region::Bss) => "one bit of the zeroed data flips",
             FaultModel::Flip(Region::Heap) => "one bit of the heap flips, as far as it was ever used",

@@ -81,7 +81,7 @@ fn registers_and_bits_are_spread_evenly() {
         Action::Register { register: 16, mask } if mask.is_power_of_two() => mask,
         other => panic!("{other:?}"),
     }));
-    assert_even("CPSR", &flips, 32);
+    assert_even("CPSR", &flips, 20);
 }
 
 #[test]
