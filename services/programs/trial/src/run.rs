@@ -18,6 +18,8 @@ const UNPREPARED: u8 = 2;
 const UNKNOWN: u32 = u32::MAX;
 /// Ticks between two looks at services that are not built yet, and behind what has to be dealt with.
 const PAUSE: u32 = 3;
+/// Looks at services after which one of them must be taken for one that is never built.
+const LOOKS: u32 = 1_000;
 
 static SUMMARY: Page<Summary> = Page::new(Summary::EMPTY);
 
@@ -35,9 +37,7 @@ pub fn main(argument: u32) -> u32 {
 fn run(workload: Workload) -> Result<(), Error> {
     let summary = SUMMARY.take().ok_or(Error::Exhausted)?;
     let _ahead_of_clients = SchedulerClient::bind()?;
-    while !all_run() {
-        sys::pause(PAUSE)?;
-    }
+    settle()?;
     prepare(workload)?;
     let mut clients = [0; 8];
     let clients = &mut clients[..workload.clients() as usize];
@@ -54,10 +54,16 @@ fn run(workload: Workload) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether all services are built.
-fn all_run() -> bool {
-    let mut objects = (0..).map_while(|index| sys::info::<ObjectInfo>(index).ok());
-    objects.all(|info| info.state == ObjectState::Running as u32)
+/// Waits until all services are built.
+fn settle() -> Result<(), Error> {
+    for _ in 0..LOOKS {
+        let mut objects = (0..).map_while(|index| sys::info::<ObjectInfo>(index).ok());
+        if objects.all(|info| info.state == ObjectState::Running as u32) {
+            return Ok(());
+        }
+        sys::pause(PAUSE)?;
+    }
+    Err(Error::Stopped)
 }
 
 /// Has the client program prepare what the workload needs.

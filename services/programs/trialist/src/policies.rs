@@ -18,8 +18,6 @@ const SERVICES: usize = Workload::ALL.len();
 const BATCH: usize = 2;
 /// Entries that the log begins with.
 const FAILURES: u32 = Workload::Supervisor.failures();
-/// Entries of the log beyond those: of failures that are none of the clients' business.
-const MORE: usize = 6;
 /// Looks at a service that is to be stopped or to run, a tick apart.
 const LOOKS: u32 = 500;
 
@@ -110,12 +108,25 @@ impl Client {
         });
     }
 
-    /// The latest entries of the log.
+    /// The entries that the log begins with, behind those of later failures, the latest first.
     fn log(&mut self) {
         self.supervisor.call(|supervisor| {
-            let mut entries = [LogEntry::new_zeroed(); FAILURES as usize + MORE];
-            let count = supervisor.log(0, entries.as_mut_bytes())?;
-            Ok(of_before(0, entries.get(..count as usize).unwrap_or_default()).into())
+            let (mut skip, mut all, mut expected) = (0, 0, FAILURES);
+            while expected > 0 {
+                let mut entries = [LogEntry::new_zeroed(); FAILURES as usize];
+                let count = supervisor.log(skip, entries.as_mut_bytes())?;
+                if count == 0 {
+                    break;
+                }
+                skip += count;
+                // Another failure meanwhile has moved them: what was read before may come again.
+                for entry in entries.iter().take(count as usize).filter(|entry| entry.number > 0) {
+                    if entry.number <= expected {
+                        (all, expected) = (fold(all, entry.as_bytes()), entry.number - 1);
+                    }
+                }
+            }
+            Ok(all.into())
         });
     }
 
