@@ -28,6 +28,7 @@ impl<T> Page<T> {
     }
 
     /// The record; `None` if somebody has it.
+    #[allow(clippy::mut_from_ref)] // given away once: see the flag
     pub fn take(&'static self) -> Option<&'static mut T> {
         let free = !self.taken.swap(true, Ordering::Relaxed);
         // SAFETY: the flag was set by this call and is never cleared, so that no other reference to the record exists or will.
