@@ -346,7 +346,7 @@ impl Judge<'_> {
                 self.find(outcome, format!("{} is given up", object.name));
             }
             if lost > 0 {
-                self.find(outcome, format!("{} lost {lost} sessions", object.name));
+                self.find(outcome, format!("sessions that {} lost: {lost}", object.name));
             }
         }
     }

@@ -274,7 +274,7 @@ fn failures_outside_the_requests_chain_are_collateral() {
 fn what_is_lost_and_not_yet_noticed_is_lost() {
     assert_eq!(
         told(|world| world.summary.object[0].lost_sessions = 1),
-        (Outcome::SessionLost, "fs lost 1 sessions".into())
+        (Outcome::SessionLost, "sessions that fs lost: 1".into())
     );
     assert_eq!(told(|world| world.summary.object[0].state = 2), (Outcome::SessionLost, "fs is given up".into()));
     assert_eq!(told(|world| world.summary.object[1].lost_sessions = 1).0, Outcome::Collateral);

@@ -183,7 +183,7 @@ impl Campaign {
 
     fn open(folder: &Path, configuration: &Configuration) -> Result<(Campaign, Vec<String>)> {
         let lock = lock(folder)?;
-        let read = Results::read(folder)?;
+        let (read, tail) = Results::load(folder)?;
         let differences = read.configuration.differences(configuration);
         if !differences.is_empty() {
             bail!(
@@ -195,8 +195,8 @@ impl Campaign {
         let path = folder.join(PARTIAL);
         let failed = || format!("cannot write {}", path.display());
         let partial = OpenOptions::new().create(true).append(true).open(&path).with_context(failed)?;
-        if read.cut {
-            partial.set_len(read.whole).with_context(failed)?;
+        if tail.cut {
+            partial.set_len(tail.whole).with_context(failed)?;
         }
         let campaign = Campaign {
             folder: folder.to_owned(),
@@ -204,7 +204,7 @@ impl Campaign {
             shard: read.shard,
             records: read.records.into_iter().map(|record| (record.number, record)).collect(),
             partial,
-            whole: read.whole,
+            whole: tail.whole,
             appended: 0,
             _lock: lock,
         };
@@ -284,8 +284,6 @@ impl Campaign {
             shard: self.shard,
             records: self.records.into_values().collect(),
             notices: Vec::new(),
-            whole: 0,
-            cut: false,
         })
     }
 }
@@ -316,7 +314,11 @@ pub struct Results {
     pub records: Vec<Record>,
     /// What the user should know.
     pub notices: Vec<String>,
-    /// Bytes of the partial file that are whole lines.
+}
+
+/// How the partial file ends.
+struct Tail {
+    /// Bytes of it that are whole lines.
     whole: u64,
     /// Whether there is more behind them.
     cut: bool,
@@ -328,6 +330,10 @@ impl Results {
     /// # Errors
     /// If there is none, or it is damaged.
     pub fn read(folder: &Path) -> Result<Results> {
+        Results::load(folder).map(|(results, _)| results)
+    }
+
+    fn load(folder: &Path) -> Result<(Results, Tail)> {
         let configuration = Results::configuration(folder)?;
         let shard = if folder.join(SHARD).exists() { json(&folder.join(SHARD))? } else { Shard::WHOLE };
         let possible = (1..=shard.of).contains(&shard.index);
@@ -365,14 +371,8 @@ impl Results {
                 partial.cut
             ));
         }
-        Ok(Results {
-            configuration,
-            shard,
-            records: records.into_values().collect(),
-            notices,
-            whole: partial.whole,
-            cut: partial.cut > 0,
-        })
+        let tail = Tail { whole: partial.whole, cut: partial.cut > 0 };
+        Ok((Results { configuration, shard, records: records.into_values().collect(), notices }, tail))
     }
 
     /// Only its configuration.

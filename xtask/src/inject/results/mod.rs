@@ -19,5 +19,6 @@ pub mod summary;
 pub mod tests;
 
 pub use campaign::{Campaign, Configuration, Golden, Results, Shard};
+pub use lines::replace;
 pub use merge::merge;
 pub use record::{Detected, Hex, Reach, Record, Second, When, Where};
