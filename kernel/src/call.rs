@@ -6,7 +6,7 @@
 
 use abi::call::{Hook, LEND_READ, LEND_WRITE, METHOD_MASK, METHOD_SHIFT};
 use abi::{Error, FailureKind, Handle};
-use ssr_manager::{Begin, BeginError, BindingId, State as Session};
+use ssr_manager::{Begin, BeginError, BindingId, RequestId, State as Session};
 
 use crate::domain::UNUSUAL;
 use crate::kernel::{Kernel, request_id, server_id};
@@ -96,84 +96,88 @@ impl Kernel {
         if !self.acquire(thread, server)? {
             return Ok(Step::Going);
         }
-        let depth = self.threads[thread].depth;
-        if self.hopeless(thread, server) {
+        if self.hopeless(thread) {
             self.release(server);
             return Err(self.end_hopeless(thread, server, binding));
         }
-        match self.ssr.begin(binding, Some(request_id(thread)), &mut self.machine) {
-            Ok(Begin::Ready) => {
-                self.activate(thread, server, Some(binding), Kind::Method);
-                let sabotage = core::mem::take(&mut self.domains[server].sabotage);
-                let entry = self.entry_of(server);
-                let frame = self.threads[thread].frame_mut(depth + 1);
-                frame.registers[..6].copy_from_slice(&registers[..6]);
-                frame.registers[7] = method << METHOD_SHIFT;
-                if sabotage != 0 {
-                    frame.registers[6] = sabotage;
-                    frame.registers[7] |= Hook::Sabotaged as u32;
-                    frame.pc = entry.entry_hook;
-                }
-                (frame.lent_read, frame.lent_write) = (read, write);
-                Ok(Step::Going)
+        if self.enter_session(thread, server, binding, Some(request_id(thread)), Kind::Method)? == Some(Kind::Method) {
+            let sabotage = core::mem::take(&mut self.domains[server].sabotage);
+            let entry = self.entry_of(server);
+            let frame = self.threads[thread].top_mut();
+            frame.registers[..6].copy_from_slice(&registers[..6]);
+            frame.registers[7] = method << METHOD_SHIFT;
+            if sabotage != 0 {
+                frame.registers[6] = sabotage;
+                frame.registers[7] |= Hook::Sabotaged as u32;
+                frame.pc = entry.entry_hook;
             }
-            Ok(Begin::NeedsReload) => {
-                self.activate(thread, server, Some(binding), Kind::Reload);
-                Ok(Step::Going)
-            }
+            (frame.lent_read, frame.lent_write) = (read, write);
+        }
+        Ok(Step::Going)
+    }
+
+    /// Enters an object that the thread has acquired, in a session: for this, or for the reload that is due before. `None`:
+    /// another request retains the session, and the thread waits for its end.
+    ///
+    /// # Errors
+    /// The session is lost, or to wait would be a deadlock. The object is given up.
+    pub fn enter_session(
+        &mut self,
+        thread: usize,
+        server: usize,
+        binding: BindingId,
+        request: Option<RequestId>,
+        kind: Kind,
+    ) -> Result<Option<Kind>, Error> {
+        let kind = match self.ssr.begin(binding, request, &mut self.machine) {
+            Ok(Begin::Ready) => kind,
+            Ok(Begin::NeedsReload) => Kind::Reload,
             Err(BeginError::Lost) => {
                 self.release(server);
-                Err(Error::SessionLost)
+                return Err(Error::SessionLost);
             }
             Err(BeginError::Busy) => {
-                let holder = self.ssr.holder(binding).map(ssr_manager::RequestId::index);
+                let holder = self.ssr.holder(binding);
                 // Given up, whatever comes now: those in its queue do not wait for this thread.
                 self.domains[server].hot.lock = UNUSUAL;
-                if self.would_deadlock(thread, holder) {
+                if self.would_deadlock(thread, holder.map(RequestId::index)) {
                     self.release(server);
                     return Err(Error::Reentry);
                 }
-                self.park(thread, server, self.ssr.holder(binding));
-                Ok(Step::Going)
+                self.park(thread, server, holder);
+                return Ok(None);
             }
-        }
+        };
+        self.activate(thread, server, Some(binding), kind);
+        Ok(Some(kind))
     }
 
     /// `flush` again, after a failure of it: the call's results stand in the caller's registers.
     fn try_flush(&mut self, thread: usize, handle: Handle) -> Result<Step, Error> {
-        let binding = BindingId::new(handle.index as u16);
-        let server = self.server_of(binding);
-        if self.ssr.wants_flush(binding) {
-            match self.acquire(thread, server) {
-                Ok(true) => {}
-                Ok(false) => return Ok(Step::Going),
-                Err(error) => {
-                    self.ssr.set_flush(binding, false);
-                    self.threads[thread].answer(Err(error));
-                }
-            }
+        if !self.run_flush(thread, BindingId::new(handle.index as u16)) {
+            self.threads[thread].set_pending(Pending::None);
+            self.end_request(thread);
         }
-        if self.ssr.wants_flush(binding) {
-            match self.ssr.begin(binding, Some(request_id(thread)), &mut self.machine) {
-                Err(BeginError::Busy) => {
-                    self.park(thread, server, self.ssr.holder(binding));
-                    return Ok(Step::Going);
-                }
-                Ok(Begin::Ready) => {
-                    self.activate(thread, server, Some(binding), Kind::Flush);
-                    return Ok(Step::Going);
-                }
-                Ok(Begin::NeedsReload) => {
-                    self.activate(thread, server, Some(binding), Kind::Reload);
-                    return Ok(Step::Going);
-                }
-                Err(_) => self.ssr.set_flush(binding, false),
-            }
-            self.release(server);
-        }
-        self.threads[thread].set_pending(Pending::None);
-        self.end_request(thread);
         Ok(Step::Going)
+    }
+
+    /// Enters or waits for the `flush` that a session asked for; `false` if there is none to run. An error is the call's.
+    fn run_flush(&mut self, thread: usize, binding: BindingId) -> bool {
+        if !self.ssr.wants_flush(binding) {
+            return false;
+        }
+        let server = self.server_of(binding);
+        match self.acquire(thread, server) {
+            Ok(false) => return true,
+            Ok(true) => {
+                if self.enter_session(thread, server, binding, Some(request_id(thread)), Kind::Flush).is_ok() {
+                    return true;
+                }
+            }
+            Err(error) => self.threads[thread].answer(Err(error)),
+        }
+        self.ssr.set_flush(binding, false);
+        false
     }
 
     /// Runs the flushes of what the request wrote, one a step, then releases it.
@@ -181,47 +185,17 @@ impl Kernel {
         let request = request_id(thread);
         let mut next = self.ssr.retained(request, None);
         while let Some(binding) = next {
-            if self.ssr.wants_flush(binding) && self.ssr.binding(binding).state == Session::Active {
-                let server = self.server_of(binding);
-                match self.acquire(thread, server) {
-                    Ok(false) => return Ok(Step::Going),
-                    Err(error) => {
-                        self.ssr.set_flush(binding, false);
-                        self.threads[thread].answer(Err(error));
-                    }
-                    Ok(true) => {
-                        let kind = match self.ssr.begin(binding, Some(request), &mut self.machine) {
-                            Ok(Begin::Ready) => Some(Kind::Flush),
-                            Ok(Begin::NeedsReload) => Some(Kind::Reload),
-                            Err(_) => None,
-                        };
-                        if let Some(kind) = kind {
-                            self.activate(thread, server, Some(binding), kind);
-                            return Ok(Step::Going);
-                        }
-                        self.ssr.set_flush(binding, false);
-                        self.release(server);
-                    }
-                }
+            if self.ssr.binding(binding).state == Session::Active && self.run_flush(thread, binding) {
+                return Ok(Step::Going);
             }
             next = self.ssr.retained(request, Some(binding));
         }
-        self.release_request(thread);
+        self.end_retained(thread, false);
         self.threads[thread].set_pending(Pending::None);
         self.forgo(thread);
         // Those of the flushes.
         self.deliver_notes(thread);
         Ok(Step::Going)
-    }
-
-    /// Releases what a request retains, and lets those run who waited for it.
-    pub fn release_request(&mut self, thread: usize) {
-        while let Some(server) = self.ssr.release_next(request_id(thread), &mut self.machine) {
-            self.unpark(server.index());
-            if self.domains[server.index()].unloaded {
-                self.rouse(server.index());
-            }
-        }
     }
 
     /// Checks that lent ranges are the caller's own memory and do not overlap.
@@ -249,10 +223,7 @@ impl Kernel {
 
     /// Enters an object that the thread has acquired, for a hook or a method. Arguments of a method follow.
     pub fn activate(&mut self, thread: usize, server: usize, binding: Option<BindingId>, kind: Kind) {
-        let (contextidr, ttbr0) = match binding {
-            Some(binding) => self.session_view(server, binding),
-            None => self.own_view(server),
-        };
+        let (contextidr, ttbr0) = self.view_of(server, binding);
         let (address, session, client) = binding.map_or((0, 0, 0), |binding| {
             let client = self.ssr.binding(binding).client & 0xff;
             (self.binding_address(binding), binding.index() as u32, client)
@@ -296,6 +267,9 @@ impl Kernel {
         let (kind, address, [status, r1, r2, r3, r4, ..]) = (frame.kind, frame.binding, frame.registers);
         let binding = self.binding_at(address);
         self.threads[thread].depth = depth - 1;
+        if thread == server {
+            self.domains[server].hook_failed.take_if(|(failed, under, _)| (*failed, *under) == (kind, binding));
+        }
         match (kind, binding) {
             (Kind::Fast | Kind::Method, Some(binding)) => {
                 self.threads[thread].top_mut().registers[..5].copy_from_slice(&[status, r1, r2, r3, r4]);
@@ -334,7 +308,6 @@ impl Kernel {
                     self.lose_session(server, binding);
                 }
                 if thread == server {
-                    self.domains[server].reload_failed.take_if(|failed| *failed == binding);
                     return self.object_went_on(thread);
                 }
                 // The lock is kept: the step is taken again with the session reloaded.

@@ -54,7 +54,6 @@ impl Kernel {
 
     /// Rebuilds an object that is held or stopped.
     pub fn start(&mut self, object: usize) {
-        self.domains[object].failed_constructors = 0;
         self.domains[object].suspect = true;
         self.domains[object].order = None;
         self.start_recovery(object, object);

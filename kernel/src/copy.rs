@@ -26,11 +26,8 @@ impl Kernel {
         if frame.contextidr != 0 {
             return frame.ttbr0;
         }
-        let domain = self.domain_at(frame.domain);
-        match self.binding_at(frame.binding) {
-            Some(binding) => self.session_view(domain, binding).1,
-            None => self.own_view(domain).1,
-        }
+        let (domain, binding) = (self.domain_at(frame.domain), self.binding_at(frame.binding));
+        self.view_of(domain, binding).1
     }
 
     /// Whether the running context of a thread may read, or write, this page. Undoable regions count as writable.

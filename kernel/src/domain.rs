@@ -4,7 +4,7 @@
 //! 127 are the slots for processes. Thread n is the thread of domain n.
 
 use abi::Control;
-use abi::image::{Entry, Image, NONE, Segment};
+use abi::image::{Entry, Image, Segment};
 use abi::info::{ObjectInfo, ObjectState, Pool};
 use abi::layout::{self, PAGE};
 
@@ -112,10 +112,8 @@ abi::initial! {
         pub suspect: bool = false,
         /// Object: the latest recovery found text or constants damaged.
         pub was_damaged: bool = false,
-        /// Object: the session whose reload failed last in this recovery.
-        pub reload_failed: Option<ssr_manager::BindingId> = None,
-        /// Object: constructors that failed in a row.
-        pub failed_constructors: u32 = 0,
+        /// Object: the hook of its kernel thread that failed last, in which session, and how often in a row.
+        pub hook_failed: Option<(Kind, Option<ssr_manager::BindingId>, u32)> = None,
         /// Object: its history.
         pub info: ObjectInfo = ObjectInfo::NONE,
         /// Events that have come.
@@ -124,8 +122,6 @@ abi::initial! {
         pub delivering: u32 = 0,
         /// Object: what its kernel thread does about them next.
         pub step: Step = Step::Upcall(0),
-        /// Object: the step that failed last since events were dealt with, and how often in a row.
-        pub step_failed: (Option<ssr_manager::BindingId>, u32) = (None, 0),
         /// When [`abi::Events::DEADLINE`] comes, in microseconds since boot; 0 = never.
         pub deadline: u64 = 0,
         /// Object: interrupts within this tick.
@@ -182,7 +178,8 @@ impl Domain {
     }
 }
 
-fn pages(bytes: u32) -> u32 {
+/// Pages that so many bytes take.
+pub fn pages(bytes: u32) -> u32 {
     bytes.div_ceil(PAGE)
 }
 
@@ -194,34 +191,34 @@ fn pages(bytes: u32) -> u32 {
 pub fn load(machine: &mut Machine, domain: usize, image: &Image<'_>, entry: &Entry) -> Result<u32, Pool> {
     machine.create_view(domain)?;
     let mut frames = 0;
-    let segments = [(&entry.text, Access::Execute), (&entry.rodata, Access::Read), (&entry.data, Access::Write)];
-    for (segment, access) in segments {
-        frames += pages(segment.memory_size);
-        for page in 0..pages(segment.memory_size) {
-            let frame = machine.frames.alloc().ok_or(Pool::Frames)?;
-            machine.fill_page(frame, image.segment(segment), page);
-            if access == Access::Execute {
-                mmu::publish_text(frame, PAGE);
-            }
-            machine.map_owned(domain, segment.address + page * PAGE, frame, access)?;
-        }
-    }
-    for (start, length) in [(layout::HEAP_BASE, entry.heap), (layout::STACK_TOP - entry.stack, entry.stack)] {
+    let areas = [
+        (entry.text.address, entry.text.memory_size, image.segment(&entry.text), Access::Execute),
+        (entry.rodata.address, entry.rodata.memory_size, image.segment(&entry.rodata), Access::Read),
+        (entry.data.address, entry.data.memory_size, image.segment(&entry.data), Access::Write),
+        (layout::HEAP_BASE, entry.heap, &[], Access::Write),
+        (layout::STACK_TOP - entry.stack, entry.stack, &[], Access::Write),
+    ];
+    for (start, length, bytes, access) in areas {
         frames += pages(length);
         for page in 0..pages(length) {
             let frame = machine.frames.alloc().ok_or(Pool::Frames)?;
-            machine.frames.zero(frame, 0);
-            machine.map_owned(domain, start + page * PAGE, frame, Access::Write)?;
+            machine.fill_page(frame, bytes, page);
+            if access == Access::Execute {
+                mmu::publish_text(frame, PAGE);
+            }
+            let mapped = machine.map(domain, start + page * PAGE, frame, access);
+            if mapped.is_err() {
+                machine.frames.free(frame);
+            }
+            mapped?;
         }
     }
     if entry.common > 0 {
         frames += pages(entry.common);
-        let blob = image.entries().get(entry.common_blob as usize).filter(|_| entry.common_blob != NONE);
-        let bytes = blob.map_or(&[][..], |blob| image.segment(&blob.data));
         let first = machine.frames.alloc_run(pages(entry.common)).ok_or(Pool::Frames)?;
         machine.common[domain] = first;
         for page in 0..pages(entry.common) {
-            machine.fill_page(first + page * PAGE, bytes, page);
+            machine.fill_page(first + page * PAGE, image.common(entry), page);
             machine.map(domain, layout::COMMON_BASE + page * PAGE, first + page * PAGE, Access::Read)?;
         }
     }

@@ -9,17 +9,14 @@ use abi::event::MAX_LINES;
 use abi::image::NONE;
 use abi::info::{ObjectState, Trace};
 use abi::{Error, Events};
-use ssr_manager::{Begin, BeginError, BindingId, State as Session};
+use ssr_manager::{BindingId, State as Session};
 
 use crate::board;
 use crate::call::Step as Progress;
-use crate::domain::{OBJECTS, Role, Step, UNUSUAL};
+use crate::domain::{OBJECTS, Role, Step};
 use crate::kernel::{Kernel, request_id, server_id};
 use crate::ssr::MAX_BINDINGS;
 use crate::thread::{Kind, State};
-
-/// Failures in a row of an upcall, or of a step with one session, before its events are dropped or the session is lost.
-const MAX_STEP_FAILURES: u32 = 3;
 
 impl Kernel {
     /// Sets events of a domain, and wakes whoever is to deal with them.
@@ -177,9 +174,14 @@ impl Kernel {
 
     /// Notifies all clients of an object.
     pub fn notify_all(&mut self, server: usize) {
+        self.each_session(server, Kernel::notify);
+    }
+
+    /// Does something for each session of an object.
+    pub fn each_session(&mut self, server: usize, what: impl Fn(&mut Kernel, BindingId)) {
         let mut next = self.ssr.next_session(server_id(server), None);
         while let Some(binding) = next {
-            self.notify(binding);
+            what(self, binding);
             next = self.ssr.next_session(server_id(server), Some(binding));
         }
     }
@@ -222,26 +224,23 @@ impl Kernel {
                 Err(_) => self.park(object, object, self.ssr.server_holder(server_id(object))),
             },
             Step::Session(session) => {
-                let binding = BindingId::new(session as u16);
                 // It may have ended since it was asked for, and its number be another one's, even another service's.
-                let own = self.own_session(object, session).map(|binding| self.ssr.binding(binding).state);
-                let begun = match own {
-                    Some(Session::Active | Session::Closing) => self.ssr.begin(binding, request, &mut self.machine),
-                    _ => Err(BeginError::Lost),
+                let own = self.own_session(object, session);
+                let own = own.filter(|own| matches!(self.ssr.binding(*own).state, Session::Active | Session::Closing));
+                let entered = match own {
+                    Some(binding) => self.enter_session(object, object, binding, request, Kind::Step),
+                    None => {
+                        self.release(object);
+                        Err(Error::SessionLost)
+                    }
                 };
-                match begun {
-                    Ok(Begin::NeedsReload) => self.activate(object, object, Some(binding), Kind::Reload),
-                    Ok(Begin::Ready) => {
-                        self.activate(object, object, Some(binding), Kind::Step);
+                match entered {
+                    Ok(Some(Kind::Step)) => {
                         let [session, client, ..] = self.threads[object].top().registers;
                         self.upcall_registers(object, [session, client, bits, 0]);
                     }
-                    Err(BeginError::Busy) => self.park(object, object, self.ssr.holder(binding)),
-                    Err(BeginError::Lost) => {
-                        self.domains[object].step = Step::Upcall(session + 1);
-                        self.domains[object].hot.lock = UNUSUAL;
-                        self.grant(object, object);
-                    }
+                    Ok(_) => {}
+                    Err(_) => self.domains[object].step = Step::Upcall(session + 1),
                 }
             }
         }
@@ -267,30 +266,14 @@ impl Kernel {
             domain.info.probed = 0;
         }
         let bits = core::mem::take(&mut domain.delivering);
-        (domain.step, domain.step_failed) = (Step::Upcall(0), (None, 0));
+        domain.step = Step::Upcall(0);
         self.trace(Trace::Events, object, bits);
     }
 
-    /// An upcall or a step failed; the object is being rebuilt. What fails again and again is given up, so that the
-    /// other events and sessions are not kept waiting for ever.
-    pub fn event_step_failed(&mut self, object: usize, binding: Option<BindingId>) {
-        let domain = &mut self.domains[object];
-        let before = if domain.step_failed.0 == binding { domain.step_failed.1 } else { 0 };
-        domain.step_failed = (binding, before + 1);
-        if before + 1 < MAX_STEP_FAILURES {
-            return;
-        }
-        domain.step_failed = (None, 0);
-        match binding {
-            Some(binding) => {
-                self.charge_session(object, binding);
-                self.lose_session(object, binding);
-            }
-            None => {
-                // Those that came anew meanwhile, too: each failure of the supervisor posts it its own.
-                domain.events &= !core::mem::take(&mut domain.delivering);
-                self.report(object, "keeps failing at the same events: they are dropped");
-            }
-        }
+    /// Gives up the events at which an object keeps failing, so that others are not kept waiting for ever.
+    pub fn drop_events(&mut self, object: usize) {
+        // Those that came anew meanwhile, too: each failure of the supervisor posts it its own.
+        self.domains[object].events &= !core::mem::take(&mut self.domains[object].delivering);
+        self.report(object, "keeps failing at the same events: they are dropped");
     }
 }

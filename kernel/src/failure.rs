@@ -5,19 +5,21 @@
 //! from its saved arguments. Who made it fail is remembered.
 
 use abi::call::{METHOD_MASK, METHOD_SHIFT};
+use abi::image::Recovery;
 use abi::info::{FailureInfo, Trace};
 use abi::layout::{self, PAGE};
 use abi::{Error, FailureKind};
 use ssr_manager::{BindingId, Fault as Write, RegionKind, State as Session};
 
 use crate::arch::cpu::{self, Fault};
-use crate::domain::{OBJECTS, UNUSUAL};
+use crate::domain::{OBJECTS, UNUSUAL, Work};
 use crate::kernel::{FAILURES, Kernel, request_id, server_id};
 use crate::recover::MAX_ATTEMPTS;
-use crate::thread::{Kind, MAX_DEPTH, Pending};
+use crate::ssr::Ssr;
+use crate::thread::{Frame, Kind, MAX_DEPTH, Pending};
 
-/// Failures of a hook before its session, or its object, is given up.
-const MAX_HOOK_ATTEMPTS: u32 = 2;
+/// Failures of `open` or `reload` before the session is given up.
+pub const MAX_HOOK_ATTEMPTS: u32 = 2;
 /// How far below its guard page a stack overflow may strike and still be called one, in bytes.
 const OVERFLOW_REACH: u32 = 0x8000;
 
@@ -86,11 +88,9 @@ impl Kernel {
         if self.threads[thread].depth > 0 {
             return self.fail(thread, kind, pc, address);
         }
-        let domain = self.domain_of(thread);
-        let name = self.entry_of(domain).name;
-        let name = abi::call::name_str(&name);
+        let name = self.name_of(thread);
         log::warn!("[kernel] program {name} ended: {} at {pc:#x}, address {address:#x}", kind.name());
-        self.end_process(domain, 128 + kind as u32);
+        self.end_process(thread, 128 + kind as u32);
     }
 
     /// The running activation of a thread failed.
@@ -102,23 +102,23 @@ impl Kernel {
         let binding = self.binding_at(called_through);
         self.record(thread, server, binding, kind, pc, address);
         self.domains[server].info.failures += 1;
-        let request = request_id(thread);
-        if depth > 1 && self.ssr.nested_finishes(request) != mark {
-            return self.fail_request(thread, server, pc);
-        }
-        self.ssr.rollback(server_id(server), &mut self.machine);
-        if depth == 1 && !self.threads[thread].committed() {
-            self.undo_inner(thread);
+        if self.recovery == Recovery::Rollback {
+            if depth > 1 && self.ssr.nested_finishes(request_id(thread)) != mark {
+                return self.fail_request(thread, server, pc);
+            }
+            self.ssr.rollback(server_id(server), &mut self.machine);
+            if depth == 1 && !self.threads[thread].committed() {
+                self.end_retained(thread, true);
+            }
+        } else {
+            self.leave(server, binding);
         }
         self.threads[thread].depth = depth - 1;
-        let failed = self.threads[thread].frame_mut(depth);
-        failed.attempts += 1;
-        let same = failed.attempts > 1 && failed.failed_at == pc;
-        failed.failed_at = pc;
-        failed.status = u32::from(same);
-        let attempts = failed.attempts;
-        self.domains[server].suspect |= attempts > 1;
+        let attempts = self.count_failure(thread, depth, server, pc);
         self.start_recovery(server, thread);
+        if self.recovery == Recovery::None {
+            return self.stop(server, "given up at its first failure");
+        }
         if thread == server && depth == 1 {
             return self.object_failed(thread, entered_for, binding);
         }
@@ -132,11 +132,35 @@ impl Kernel {
         }
     }
 
+    /// Ends a failed activation of an image without rollback: what it did stays.
+    #[cold]
+    fn leave(&mut self, server: usize, binding: Option<BindingId>) {
+        if self.ssr.finish(server_id(server), &mut self.machine).is_err() {
+            self.ssr.rollback(server_id(server), &mut self.machine);
+            if let Some(binding) = binding {
+                self.lose_session(server, binding);
+            }
+        }
+    }
+
+    /// Counts a failure of an object against what was entered at this depth. Returns how many there were.
+    fn count_failure(&mut self, thread: usize, depth: usize, failed: usize, pc: u32) -> u32 {
+        let frame = self.threads[thread].frame_mut(depth);
+        // In a blind restart, the failed request is lost.
+        frame.attempts += if self.recovery == Recovery::Blind { MAX_ATTEMPTS } else { 1 };
+        let again = frame.attempts > 1 && frame.failed_at == pc;
+        (frame.stuck, frame.failed_at) = (again.then_some(failed as u8), pc);
+        // Hooks have one more try only: not on damaged text.
+        self.domains[failed].suspect |= frame.attempts > 1 || matches!(frame.kind, Kind::Open | Kind::Reload);
+        frame.attempts
+    }
+
     /// An activation failed after calls of its own had taken effect: the request as a whole is undone and tried
     /// again from its outer end. The objects in between did nothing wrong, but lost their activations: they
     /// are rebuilt, too, without a failure being charged to them.
     #[cold]
     fn fail_request(&mut self, thread: usize, failed: usize, pc: u32) {
+        let attempts = self.count_failure(thread, 1, failed, pc);
         for depth in (1..=self.threads[thread].depth).rev() {
             let server = self.domain_at(self.threads[thread].frame(depth).domain);
             self.ssr.rollback(server_id(server), &mut self.machine);
@@ -145,23 +169,14 @@ impl Kernel {
             self.start_recovery(server, thread);
         }
         if !self.threads[thread].committed() {
-            self.undo_inner(thread);
+            self.end_retained(thread, true);
         }
-        let outer = self.threads[thread].frame_mut(1);
-        outer.attempts += 1;
-        outer.status = u32::from(outer.attempts > 1 && outer.failed_at == pc);
-        outer.failed_at = pc;
-        let (suspect, attempts, kind, binding) = (outer.attempts > 1, outer.attempts, outer.kind, outer.binding);
-        self.domains[failed].suspect |= suspect;
         self.domains[failed].info.retried += 1;
-        if thread < OBJECTS {
-            let binding = self.binding_at(binding);
-            self.object_failed(thread, kind, binding);
-        } else if kind == Kind::Flush
-            && attempts >= MAX_ATTEMPTS
-            && let Some(binding) = self.binding_at(binding)
-        {
-            self.give_up_flush(thread, failed, binding);
+        let Frame { kind, binding, .. } = *self.threads[thread].frame(1);
+        match (kind, self.binding_at(binding)) {
+            (kind, binding) if thread < OBJECTS => self.object_failed(thread, kind, binding),
+            (Kind::Flush, Some(binding)) if attempts >= MAX_ATTEMPTS => self.give_up_flush(thread, failed, binding),
+            _ => {}
         }
     }
 
@@ -190,18 +205,28 @@ impl Kernel {
         self.domains[server].info.failed_requests += 1;
     }
 
-    /// Undoes what inner calls of a request retained; healthy objects are reloaded, not restarted.
-    pub fn undo_inner(&mut self, thread: usize) {
-        while let Some(server) = self.ssr.undo_next(request_id(thread), &mut self.machine) {
+    /// Ends what inner calls of a request retained, and lets those run who waited for it. Objects whose sessions are undone
+    /// are reloaded, not restarted.
+    pub fn end_retained(&mut self, thread: usize, undo: bool) {
+        let end = if undo { Ssr::undo_next } else { Ssr::release_next };
+        while let Some(server) = end(&mut self.ssr, request_id(thread), &mut self.machine) {
             self.unpark(server.index());
+            if self.domains[server.index()].unloaded {
+                self.rouse(server.index());
+            }
         }
     }
 
-    /// Whether the call that a thread is about to try again has no more tries.
-    pub fn hopeless(&self, thread: usize, server: usize) -> bool {
+    /// Whether the call that a thread is about to try again has no more tries: the third one failed, or the second one like the
+    /// first, although text and constants of what failed are as they should be.
+    pub fn hopeless(&self, thread: usize) -> bool {
         let frame = self.threads[thread].frame(self.threads[thread].depth + 1);
-        let again = frame.attempts >= 2 && frame.status != 0 && !self.domains[server].was_damaged;
-        frame.attempts >= MAX_ATTEMPTS || again
+        let sound = |failed: u8| {
+            let domain = &self.domains[usize::from(failed)];
+            // A nested one may be at it still.
+            !domain.was_damaged && !matches!(domain.work, Work::Verify(_))
+        };
+        frame.attempts >= MAX_ATTEMPTS || frame.attempts > 1 && frame.stuck.is_some_and(sound)
     }
 
     /// Ends a request that keeps failing, and charges it to its session.
@@ -251,6 +276,12 @@ impl Kernel {
     /// The state of a session cannot be kept.
     #[cold]
     pub fn lose_session(&mut self, server: usize, binding: BindingId) {
+        self.forget_session(server, binding);
+        self.report(server, "gives up a session whose state cannot be reloaded");
+    }
+
+    /// The state of a session is gone.
+    pub fn forget_session(&mut self, server: usize, binding: BindingId) {
         // Who waits for its notification shall ask again, and be told.
         self.notify(binding);
         if self.ssr.binding(binding).state == Session::Closing {
@@ -260,7 +291,6 @@ impl Kernel {
             self.ssr.lose(binding);
         }
         self.domains[server].info.lost_sessions += 1;
-        self.report(server, "gives up a session whose state cannot be reloaded");
     }
 
     /// Remembers a failure.

@@ -19,16 +19,10 @@ pub fn accept(bytes: &'static [u8]) -> &'static Image<'static> {
 fn refuse(bytes: &[u8], error: ImageError) -> ! {
     use ImageError::{Field, SegmentChecksum};
     match error {
-        Field { entry, field } => panic!("boot image: {}: bad {field}", name_in(bytes, entry)),
-        SegmentChecksum { entry, segment } => panic!("boot image: {}: {segment} is damaged", name_in(bytes, entry)),
+        Field { entry, field } => panic!("boot image: {}: bad {field}", image::name_in(bytes, entry)),
+        SegmentChecksum { entry, segment } => {
+            panic!("boot image: {}: {segment} is damaged", image::name_in(bytes, entry))
+        }
         other => panic!("boot image refused: {other:?}"),
     }
-}
-
-/// The name of an entry in an image that was refused.
-fn name_in(bytes: &[u8], entry: usize) -> &str {
-    let start = size_of::<image::Header>() + entry * size_of::<image::Entry>();
-    let name = bytes.get(start..start + 16).unwrap_or(b"?");
-    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
-    core::str::from_utf8(&name[..end]).unwrap_or("?")
 }

@@ -1,6 +1,6 @@
 //! The kernel's state, its entry, and the way back to a thread.
 
-use abi::image::Entry as ImageEntry;
+use abi::image::{Entry as ImageEntry, Recovery};
 use abi::info::{FailureInfo, Trace, TraceInfo};
 
 use crate::arch::cpu;
@@ -12,7 +12,7 @@ use crate::copy::is_copy;
 use crate::domain::{DOMAINS, Domain, OBJECTS, Role};
 use crate::machine::Machine;
 use crate::ssr::{MAX_BINDINGS, Ssr};
-use crate::thread::{Kind, Pending, Scheduler, State, Thread};
+use crate::thread::{Frame, Kind, Pending, Scheduler, State, Thread};
 use ssr_manager::{BindingId, RequestId, ServerId, Verified};
 
 /// Calls of other objects that count as a tick of the caller's budget: what fits into a millisecond of a slow board.
@@ -40,6 +40,8 @@ abi::initial! {
         pub drivers: u64 = 0,
         /// Bit n: the next tick looks at domain and thread n: a limit, a deadline or interrupts.
         pub timed: u128 = 0,
+        /// What is done about objects that fail.
+        pub recovery: Recovery = Recovery::Rollback,
         /// The object that decides which process runs.
         pub policy: Option<usize> = None,
         /// The object that is told of failures.
@@ -140,9 +142,8 @@ impl Kernel {
         let (address, server) = (frame.binding, self.domain_of(thread));
         self.domains[server].hot.lock |= crate::domain::UNUSUAL;
         if let Some(binding) = self.binding_at(address) {
-            self.ssr.adopt(binding, RequestId::new(thread as u16));
-            let mark = self.ssr.nested_finishes(RequestId::new(thread as u16));
-            self.threads[thread].top_mut().mark = mark;
+            self.ssr.adopt(binding, request_id(thread));
+            self.threads[thread].top_mut().mark = self.ssr.nested_finishes(request_id(thread));
         }
     }
 
@@ -197,8 +198,12 @@ impl Kernel {
         if thread >= OBJECTS && self.dispatched.0 != thread {
             self.dispatched = (thread, self.threads[thread].ticks);
         }
-        if self.threads[thread].top().contextidr == 0 {
-            self.renew_view(thread);
+        let Frame { domain, binding, contextidr, .. } = *self.threads[thread].top();
+        if contextidr == 0 {
+            let (domain, binding) = (self.domain_at(domain), self.binding_at(binding));
+            let view = self.view_of(domain, binding);
+            let frame = self.threads[thread].top_mut();
+            (frame.contextidr, frame.ttbr0) = view;
         }
         let frame = self.threads[thread].top();
         mmu::switch_view(frame.contextidr, frame.ttbr0);
@@ -206,16 +211,13 @@ impl Kernel {
         &raw const *frame as u32
     }
 
-    /// Gives the running context of a thread a valid ASID again.
-    fn renew_view(&mut self, thread: usize) {
-        let domain = self.domain_of(thread);
-        let address = self.threads[thread].top().binding;
-        let (contextidr, ttbr0) = match self.binding_at(address) {
+    /// ASID and table of the view in which a domain serves a session, or nobody.
+    #[inline(always)]
+    pub fn view_of(&mut self, domain: usize, binding: Option<BindingId>) -> (u32, u32) {
+        match binding {
             Some(binding) => self.session_view(domain, binding),
             None => self.own_view(domain),
-        };
-        let frame = self.threads[thread].top_mut();
-        (frame.contextidr, frame.ttbr0) = (contextidr, ttbr0);
+        }
     }
 
     /// ASID and table of a domain's own view.
@@ -335,8 +337,7 @@ impl Kernel {
     /// Reports a change of a domain that a person should see.
     #[cold]
     pub fn report(&self, domain: usize, text: &str) {
-        let name = self.entry_of(domain).name;
-        log::warn!("[kernel] {}: {text}", abi::call::name_str(&name));
+        log::warn!("[kernel] {}: {text}", self.entry_of(domain).name_str());
     }
 
     /// Number of a process: its slot and how often that was used.

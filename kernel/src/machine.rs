@@ -18,14 +18,10 @@ abi::initial! {
     pub struct Machine {
         /// The frame pool.
         pub frames: Frames = Frames::new(),
-        /// Free second-level tables, linked through their first words; 0 = none.
-        free_l2: u32 = 0,
-        /// Free first-level tables of views, likewise.
-        free_l1: u32 = 0,
-        /// Second-level tables in the pool, and free ones.
-        pub tables: u32 = 0,
-        /// See `tables`.
-        pub tables_free: u32 = 0,
+        /// Second-level tables.
+        pub l2: Tables<{ mmu::L2_BYTES }> = Tables::INITIAL,
+        /// First-level tables of views.
+        l1: Tables<{ mmu::L1_BYTES }> = Tables::INITIAL,
         last_asid: u32 = 0,
         /// Rollovers of the ASIDs.
         pub rollovers: u32 = 0,
@@ -40,6 +36,49 @@ abi::initial! {
     }
 }
 
+abi::initial! {
+    /// Page tables of one size: split from frames, and kept for their next use.
+    pub struct Tables<const BYTES: u32> {
+        /// Free ones, linked through their first words; 0 = none.
+        list: u32 = 0,
+        /// How many there are in all.
+        pub total: u32 = 0,
+        /// How many are free.
+        pub free: u32 = 0,
+    }
+}
+
+impl<const BYTES: u32> Tables<BYTES> {
+    /// A table that translates nothing.
+    fn take(&mut self, frames: &mut Frames) -> Result<u32, Pool> {
+        if self.list == 0 {
+            let frame = frames.alloc().ok_or(Pool::Frames)?;
+            (frame..frame + PAGE).step_by(BYTES as usize).for_each(|table| self.put(table, frames));
+            self.total += PAGE / BYTES;
+        }
+        let table = self.list;
+        self.list = frames.word(table);
+        self.free -= 1;
+        (table..table + BYTES).step_by(4).for_each(|entry| frames.set_word(entry, mmu::FAULT));
+        Self::publish(table);
+        Ok(table)
+    }
+
+    /// Takes a table back; 0 is none.
+    fn put(&mut self, table: u32, frames: &mut Frames) {
+        if table != 0 {
+            frames.set_word(table, self.list);
+            self.list = table;
+            self.free += 1;
+        }
+    }
+
+    /// Makes a whole table visible to table walks.
+    fn publish(table: u32) {
+        (table..table + BYTES).step_by(mmu::LINE).for_each(mmu::publish_entry);
+    }
+}
+
 /// Page `page` of `bytes`, as far as they reach.
 fn part(bytes: &[u8], page: u32) -> &[u8] {
     let start = (page as usize * PAGE as usize).min(bytes.len());
@@ -47,60 +86,6 @@ fn part(bytes: &[u8], page: u32) -> &[u8] {
 }
 
 impl Machine {
-    fn split_frame(&mut self, bytes: u32) -> Result<u32, Pool> {
-        let frame = self.frames.alloc().ok_or(Pool::Frames)?;
-        self.frames.zero(frame, 0);
-        let mut list = 0;
-        for table in (frame..frame + PAGE).step_by(bytes as usize) {
-            self.frames.set_word(table, list);
-            list = table;
-        }
-        Ok(list)
-    }
-
-    fn alloc_l2(&mut self) -> Result<u32, Pool> {
-        if self.free_l2 == 0 {
-            self.free_l2 = self.split_frame(mmu::L2_BYTES)?;
-            self.tables += PAGE / mmu::L2_BYTES;
-            self.tables_free += PAGE / mmu::L2_BYTES;
-        }
-        let table = self.free_l2;
-        self.free_l2 = self.frames.word(table);
-        self.tables_free -= 1;
-        self.clear_table(table, mmu::L2_BYTES);
-        Ok(table)
-    }
-
-    fn clear_table(&mut self, table: u32, bytes: u32) {
-        for entry in (table..table + bytes).step_by(4) {
-            self.frames.set_word(entry, mmu::FAULT);
-            if entry.is_multiple_of(32) {
-                mmu::publish_entry(entry);
-            }
-        }
-    }
-
-    fn free_l2(&mut self, table: u32) {
-        self.frames.set_word(table, self.free_l2);
-        self.free_l2 = table;
-        self.tables_free += 1;
-    }
-
-    fn alloc_l1(&mut self) -> Result<u32, Pool> {
-        if self.free_l1 == 0 {
-            self.free_l1 = self.split_frame(mmu::L1_BYTES)?;
-        }
-        let table = self.free_l1;
-        self.free_l1 = self.frames.word(table);
-        self.clear_table(table, mmu::L1_BYTES);
-        Ok(table)
-    }
-
-    fn free_l1(&mut self, table: u32) {
-        self.frames.set_word(table, self.free_l1);
-        self.free_l1 = table;
-    }
-
     fn set_entry(&mut self, at: u32, value: u32) {
         self.frames.set_word(at, value);
         mmu::publish_entry(at);
@@ -125,7 +110,7 @@ impl Machine {
 
     /// Gives a domain its own view, empty.
     pub fn create_view(&mut self, domain: usize) -> Result<(), Pool> {
-        self.views[domain] = self.alloc_l1()?;
+        self.views[domain] = self.l1.take(&mut self.frames)?;
         Ok(())
     }
 
@@ -134,7 +119,7 @@ impl Machine {
         let view = self.views[domain];
         let slot = view + (address >> 20) * 4;
         if self.frames.word(slot) == mmu::FAULT {
-            let table = self.alloc_l2()?;
+            let table = self.l2.take(&mut self.frames)?;
             self.set_entry(slot, mmu::table_entry(table));
         }
         if let Some(entry) = self.entry_of(view, address) {
@@ -143,49 +128,38 @@ impl Machine {
         Ok(())
     }
 
-    /// As [`Machine::map`], for a frame that goes back to the pool if it cannot be mapped.
-    pub fn map_owned(&mut self, domain: usize, address: u32, frame: u32, access: Access) -> Result<(), Pool> {
-        let result = self.map(domain, address, frame, access);
-        if result.is_err() {
-            self.frames.free(frame);
-        }
-        result
-    }
-
     /// Fills a frame with page `page` of `bytes`, zeros behind their end.
     pub fn fill_page(&mut self, frame: u32, bytes: &[u8], page: u32) {
         let bytes = part(bytes, page);
-        self.frames.fill(frame, bytes);
         if bytes.len() < PAGE as usize {
-            self.frames.zero(frame, bytes.len());
+            self.frames.zero(frame);
         }
+        self.frames.fill(frame, bytes);
     }
 
     /// Fills mapped pages of a domain again, from `start` on: with page `page` of `bytes` and those that follow.
-    pub fn refill(&mut self, domain: usize, start: u32, bytes: &[u8], pages: core::ops::Range<u32>) {
-        let view = self.views[domain];
+    #[inline(never)]
+    pub fn refill(&mut self, domain: usize, start: u32, bytes: &[u8], mut pages: core::ops::Range<u32>) {
         let filled = bytes.len().div_ceil(PAGE as usize) as u32;
-        let mut entry = 0;
-        for page in pages {
-            // At the first page, and where the table before has come to its end.
-            if entry % mmu::L2_BYTES == 0 {
-                let Some(first) = self.entry_of(view, start + page * PAGE) else { return };
-                entry = first;
+        while !pages.is_empty()
+            && let Some(mut entry) = self.entry_of(self.views[domain], start + pages.start * PAGE)
+        {
+            // As far as one table reaches.
+            for page in pages.start..pages.end.min(pages.start + (mmu::L2_BYTES - entry % mmu::L2_BYTES) / 4) {
+                let frame = self.frames.word(entry) & !(PAGE - 1);
+                match page < filled {
+                    true => self.fill_page(frame, bytes, page),
+                    false => self.frames.zero(frame),
+                }
+                entry += 4;
+                pages.start = page + 1;
             }
-            let frame = self.frames.word(entry) & !(PAGE - 1);
-            match page < filled {
-                true => self.fill_page(frame, bytes, page),
-                false => self.frames.zero(frame, 0),
-            }
-            entry += 4;
         }
     }
 
     /// Whether a frame holds page `page` of `bytes`.
     pub fn same_page(&self, frame: u32, bytes: &[u8], page: u32) -> bool {
-        let bytes = part(bytes, page);
-        let sum = abi::image::checksum(bytes);
-        self.frames.checksum(frame, bytes.len().next_multiple_of(4)) == sum
+        self.frames.same(frame, part(bytes, page))
     }
 
     /// Frees a domain's view, its tables and the frames that they map, device pages and the common region excepted.
@@ -201,9 +175,9 @@ impl Machine {
                     self.frames.free(frame);
                 }
             }
-            self.free_l2(table);
+            self.l2.put(table, &mut self.frames);
         }
-        self.free_l1(view);
+        self.l1.put(view, &mut self.frames);
         mmu::forget_all();
     }
 
@@ -230,13 +204,11 @@ impl Machine {
             return Ok(base);
         }
         if self.binding_views[binding] == 0 {
-            let view = self.alloc_l1()?;
+            let view = self.l1.take(&mut self.frames)?;
             self.frames.copy(view, base, mmu::L1_BYTES as usize);
             let slot = view + (layout::SSR_BASE >> 20) * 4;
             self.frames.set_word(slot, mmu::table_entry(self.ssr_tables[binding]));
-            for line in (view..view + mmu::L1_BYTES).step_by(32) {
-                mmu::publish_entry(line);
-            }
+            Tables::<{ mmu::L1_BYTES }>::publish(view);
             self.binding_views[binding] = view;
         }
         Ok(self.binding_views[binding])
@@ -244,20 +216,14 @@ impl Machine {
 
     /// Gives a binding its SSR window.
     pub fn create_ssr_table(&mut self, binding: usize) -> Result<(), Pool> {
-        self.ssr_tables[binding] = self.alloc_l2()?;
+        self.ssr_tables[binding] = self.l2.take(&mut self.frames)?;
         Ok(())
     }
 
     /// Frees window and view of a binding that has ended, its pages unmapped before.
     pub fn destroy_binding(&mut self, binding: usize) {
-        let table = core::mem::take(&mut self.ssr_tables[binding]);
-        if table != 0 {
-            self.free_l2(table);
-        }
-        let view = core::mem::take(&mut self.binding_views[binding]);
-        if view != 0 {
-            self.free_l1(view);
-        }
+        self.l2.put(core::mem::take(&mut self.ssr_tables[binding]), &mut self.frames);
+        self.l1.put(core::mem::take(&mut self.binding_views[binding]), &mut self.frames);
     }
 
     /// Writes the second-level entry of a region's page and forgets what the TLB knew of it.

@@ -79,14 +79,12 @@ extern "C" fn kernel_main(_device_tree: u32) -> ! {
     let image = image::accept(bytes);
     // SAFETY: see `Cell`; boot is the only thing that runs.
     let kernel = unsafe { &mut *ARCH_KERNEL.0.get() };
-    let counter =
-        image.entries().iter().any(|entry| Rights::from_bits_truncate(entry.rights).contains(Rights::COUNTER));
-    cpu::init(counter);
+    kernel.recovery = image.recovery();
+    cpu::init(image.entries().iter().any(|entry| entry.may(Rights::COUNTER)));
     // SAFETY: RAM behind the boot image, mapped one to one by `mmu::init`; nothing refers to it.
     unsafe { kernel.machine.frames.init(image_start + length, board::RAM.start + board::RAM.length) };
     if let Err((entry, pool)) = kernel.start_all() {
-        let name = image.entries()[entry].name;
-        panic!("{} cannot be started: {pool:?} used up", abi::call::name_str(&name));
+        panic!("{} cannot be started: {pool:?} used up", image.entries()[entry].name_str());
     }
     board::init();
     let frame = kernel.run();

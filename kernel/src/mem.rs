@@ -129,16 +129,11 @@ impl Frames {
         unsafe { at.write(value) }
     }
 
-    /// Zeroes a frame from an offset to its end.
-    pub fn zero(&mut self, frame: u32, from: usize) {
-        if from == 0 {
-            let at = self.check_unit(frame, PAGE);
-            // SAFETY: as for `word`.
-            return unsafe { mmu::zero_page(at) };
-        }
-        let at = self.check(frame + from as u32, PAGE_BYTES - from);
+    /// Zeroes a frame.
+    pub fn zero(&mut self, frame: u32) {
+        let at = self.check_unit(frame, PAGE);
         // SAFETY: as for `word`.
-        unsafe { core::ptr::write_bytes(at, 0, PAGE_BYTES - from) }
+        unsafe { mmu::zero_page(at) }
     }
 
     /// Copies bytes within the pool. The ranges may overlap: a lent range can lie in a page of the copying side.
@@ -173,6 +168,13 @@ impl Frames {
         let from = self.check(from, bytes.len());
         // SAFETY: as for `fill`.
         unsafe { core::ptr::copy_nonoverlapping(from, bytes.as_mut_ptr(), bytes.len()) }
+    }
+
+    /// Whether the memory from an address on holds these bytes.
+    pub fn same(&self, from: u32, bytes: &[u8]) -> bool {
+        let from = self.check(from, bytes.len());
+        // SAFETY: in the pool (checked), to which nothing writes meanwhile.
+        unsafe { core::slice::from_raw_parts(from, bytes.len()) == bytes }
     }
 
     /// The checksum ([`abi::image::checksum`]) of `length` bytes, a multiple of 4.

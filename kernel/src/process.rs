@@ -1,6 +1,6 @@
 //! Processes: start, end, and what remains until the parent asks.
 
-use abi::image::{Kind as EntryKind, NONE};
+use abi::image::{Flags, Kind as EntryKind, NONE, Recovery};
 use abi::info::{Pool, Trace};
 use abi::{Error, Events};
 
@@ -142,7 +142,7 @@ impl Kernel {
         }
         self.threads[thread].state = State::Dead;
         self.trace(Trace::End, domain, status);
-        self.undo_inner(thread);
+        self.end_retained(thread, self.recovery == Recovery::Rollback);
         self.end_sessions(domain);
         self.machine.destroy_view(domain);
         self.domains[domain].frames = 0;
@@ -224,15 +224,14 @@ impl Kernel {
         let image = image();
         let entry = &image.entries()[index];
         let frames = domain::load(&mut self.machine, index, image, entry)?;
-        let flags = abi::image::Flags::from_bits_truncate(entry.flags);
         let narrow = |value: u32| value.min(u32::from(u16::MAX)) as u16;
         let config = ssr_manager::ServerConfig {
             ssr_pages: narrow(entry.ssr_pages),
             undo_pages: narrow(entry.undo_pages),
             common_pages: narrow(entry.common / abi::layout::PAGE),
             max_bindings: narrow(entry.max_bindings),
-            serial: flags.contains(abi::image::Flags::SERIAL),
-            integrity: flags.contains(abi::image::Flags::INTEGRITY),
+            serial: entry.has(Flags::SERIAL),
+            integrity: entry.has(Flags::INTEGRITY),
         };
         self.ssr.register(crate::kernel::server_id(index), &config, &mut self.machine)?;
         self.domains[index].set(Role::Object, entry, entry.argument);
@@ -243,10 +242,10 @@ impl Kernel {
         if entry.interrupts.iter().any(|line| *line != NONE) {
             self.drivers |= 1 << index;
         }
-        if flags.contains(abi::image::Flags::SCHEDULER) {
+        if entry.has(Flags::SCHEDULER) {
             self.policy = Some(index);
         }
-        if flags.contains(abi::image::Flags::SUPERVISOR) {
+        if entry.has(Flags::SUPERVISOR) {
             self.supervisor = Some(index);
         }
         let (contextidr, ttbr0) = self.own_view(index);
@@ -255,14 +254,9 @@ impl Kernel {
         (frame.domain, frame.contextidr, frame.ttbr0) = (address, contextidr, ttbr0);
         self.scheduler.ready(&mut self.threads, index);
         if entry.common > 0 {
-            let name = entry.name;
-            let (start, blob) = (self.machine.common[index], entry.common_blob != NONE);
-            let initial = if blob { "filled" } else { "empty" };
-            log::info!(
-                "[boot] common {} phys {start:#x} len {:#x} {initial}",
-                abi::call::name_str(&name),
-                entry.common
-            );
+            let (name, start, length) = (entry.name_str(), self.machine.common[index], entry.common);
+            let initial = if entry.common_blob != NONE { "filled" } else { "empty" };
+            log::info!("[boot] common {name} phys {start:#x} len {length:#x} {initial}");
         }
         Ok(())
     }

@@ -4,15 +4,17 @@
 //! runs.
 
 use abi::call::Cause;
+use abi::image::{Flags, Recovery};
 use abi::info::{ObjectState, Trace};
-use abi::layout::{self, PAGE};
+use abi::layout;
 use abi::{Control, Events};
 use ssr_manager::{Begin, BindingId, State as Session};
 
 use crate::arch::mmu;
 use crate::board;
 use crate::call::Step;
-use crate::domain::{self, UNUSUAL, Work};
+use crate::domain::{self, UNUSUAL, Work, pages};
+use crate::failure::MAX_HOOK_ATTEMPTS;
 use crate::image::image;
 use crate::kernel::{Kernel, request_id, server_id};
 use crate::thread::{Kind, Pending, State};
@@ -38,6 +40,9 @@ impl Kernel {
         self.ssr.mark_reload(server_id(server));
         self.domains[server].hot.epoch = self.ssr.epoch(server_id(server));
         self.reset_device(server);
+        if self.recovery == Recovery::Blind {
+            self.each_session(server, |kernel, binding| kernel.forget_session(server, binding));
+        }
         if let Some(granted) = self.domains[server].granted.take() {
             self.threads[granted].grant = None;
             if granted != thread {
@@ -80,7 +85,6 @@ impl Kernel {
     /// One step of an object's kernel thread.
     pub fn object_step(&mut self, object: usize) {
         let entry = self.entry_of(object);
-        let pages = |bytes: u32| bytes.div_ceil(PAGE);
         match self.domains[object].work {
             Work::Verify(page) => {
                 let image = image();
@@ -95,17 +99,29 @@ impl Kernel {
                 self.domains[object].work = if next < text + constants { Work::Verify(next) } else { Work::Memory(0) };
             }
             Work::Memory(page) => {
-                let (data, heap, end) = (pages(entry.data.memory_size), pages(entry.heap), page + PAGES_A_STEP);
-                let bytes = image().segment(&entry.data);
-                self.machine.refill(object, entry.data.address, bytes, page..end.min(data));
-                let zeroed = page.saturating_sub(data)..end.saturating_sub(data).min(heap);
-                self.machine.refill(object, layout::HEAP_BASE, &[], zeroed);
-                if end < data + heap {
-                    self.domains[object].work = Work::Memory(end);
-                } else {
-                    self.domains[object].work = Work::Construct;
-                    self.construct(object);
+                let image = image();
+                let blind = self.recovery == Recovery::Blind;
+                let (common, initial) = if blind { (entry.common, image.common(entry)) } else { (0, &[][..]) };
+                let areas = [
+                    (entry.data.address, entry.data.memory_size, image.segment(&entry.data)),
+                    (layout::HEAP_BASE, entry.heap, &[]),
+                    (layout::COMMON_BASE, common, initial),
+                ];
+                let (mut before, end) = (0, page + PAGES_A_STEP);
+                for (start, length, bytes) in areas {
+                    let part = page.saturating_sub(before)..end.saturating_sub(before).min(pages(length));
+                    self.machine.refill(object, start, bytes, part);
+                    before += pages(length);
                 }
+                if end < before {
+                    self.domains[object].work = Work::Memory(end);
+                    return;
+                }
+                if blind {
+                    self.ssr.seal_common(server_id(object), &mut self.machine);
+                }
+                self.domains[object].work = Work::Construct;
+                self.construct(object);
             }
             Work::Construct => self.construct(object),
             Work::Sessions(after) => self.reload_next(object, after),
@@ -134,7 +150,6 @@ impl Kernel {
         }
         self.domains[object].hot.lock = UNUSUAL;
         if self.domains[object].work == Work::Construct {
-            self.domains[object].failed_constructors = 0;
             self.domains[object].booting = false;
             self.domains[object].work = Work::Sessions(None);
         }
@@ -150,26 +165,31 @@ impl Kernel {
     /// A constructor or a hook on the kernel thread failed; the recovery has begun anew.
     #[cold]
     pub fn object_failed(&mut self, object: usize, kind: Kind, binding: Option<BindingId>) {
+        let domain = &mut self.domains[object];
+        let before = domain.hook_failed.filter(|(failed, under, _)| (*failed, *under) == (kind, binding));
+        let times = before.map_or(1, |(.., times)| times + 1);
+        domain.hook_failed = Some((kind, binding, times));
+        if times > 1 || matches!(kind, Kind::Construct | Kind::Reload) {
+            domain.work = Work::Verify(0);
+        }
+        let most = match kind {
+            Kind::Close => 1,
+            Kind::Reload => MAX_HOOK_ATTEMPTS,
+            Kind::Construct => MAX_ATTEMPTS + 1,
+            _ => MAX_ATTEMPTS,
+        };
+        if times < most {
+            return;
+        }
+        domain.hook_failed = None;
         match (kind, binding) {
-            (Kind::Construct, _) => {
-                self.domains[object].failed_constructors += 1;
-                self.domains[object].suspect = true;
-                self.domains[object].work = Work::Verify(0);
-                if self.domains[object].failed_constructors > MAX_ATTEMPTS {
-                    self.stop(object, "cannot be built: stopped");
-                }
+            (Kind::Construct, _) => self.stop(object, "cannot be built: stopped"),
+            (Kind::Close, Some(binding)) => self.ssr.revoke(binding, &mut self.machine),
+            (Kind::Reload | Kind::Step, Some(binding)) => {
+                self.charge_session(object, binding);
+                self.lose_session(object, binding);
             }
-            (Kind::Reload, Some(binding)) => {
-                if self.domains[object].reload_failed.replace(binding) == Some(binding) {
-                    self.charge_session(object, binding);
-                    self.lose_session(object, binding);
-                    self.domains[object].reload_failed = None;
-                }
-            }
-            (Kind::Close, Some(binding)) => {
-                self.ssr.revoke(binding, &mut self.machine);
-            }
-            (Kind::Event | Kind::Step, binding) => self.event_step_failed(object, binding),
+            (Kind::Event, _) => self.drop_events(object),
             _ => {}
         }
     }
@@ -178,7 +198,7 @@ impl Kernel {
     /// The supervisor itself is only held, and built again after a while.
     #[cold]
     pub fn stop(&mut self, object: usize, why: &str) {
-        let watched = self.supervisor == Some(object);
+        let watched = self.supervisor == Some(object) && self.recovery != Recovery::None;
         let state = if watched { ObjectState::Held } else { ObjectState::Stopped };
         self.domains[object].state = state;
         self.domains[object].work = Work::Idle;
@@ -213,8 +233,7 @@ impl Kernel {
     }
 
     fn reload_next(&mut self, object: usize, after: Option<BindingId>) {
-        let lazy =
-            abi::image::Flags::from_bits_truncate(self.entry_of(object).flags).contains(abi::image::Flags::LAZY_RELOAD);
+        let lazy = self.entry_of(object).has(Flags::LAZY_RELOAD);
         let mut next = self.ssr.next_session(server_id(object), after).filter(|_| !lazy);
         while let Some(binding) = next {
             // If it fails, the recovery starts anew.

@@ -2,10 +2,10 @@
 
 use abi::info::Pool;
 use abi::{Error, Events, Handle};
-use ssr_manager::{Begin, BeginError, BindingId, RequestId, State as Session};
+use ssr_manager::{BindingId, State as Session};
 
 use crate::call::Step;
-use crate::domain::{OBJECTS, Role, UNUSUAL};
+use crate::domain::{OBJECTS, Role};
 use crate::kernel::{Kernel, server_id};
 use crate::thread::{Kind, MAX_DEPTH, Pending};
 
@@ -22,41 +22,28 @@ impl Kernel {
             return Ok(Step::Done(0));
         }
         let server = self.server_of(binding);
-        match self.acquire(thread, server) {
-            Ok(true) => {}
+        let error = match self.acquire(thread, server) {
             Ok(false) => return Ok(Step::Going),
-            Err(error) => {
-                self.ssr.revoke(binding, &mut self.machine);
-                return if kind == Kind::Close { Ok(Step::Done(0)) } else { Err(error) };
-            }
-        }
-        if self.threads[thread].frame(self.threads[thread].depth + 1).attempts >= 2 {
-            self.release(server);
-            self.charge_session(server, binding);
-            self.ssr.revoke(binding, &mut self.machine);
-            return if kind == Kind::Close { Ok(Step::Done(0)) } else { Err(Error::ServerFault) };
-        }
-        let request = self.ssr.holder(binding).filter(|request| request.index() == thread);
-        match self.ssr.begin(binding, request, &mut self.machine) {
-            Ok(Begin::Ready) => self.activate(thread, server, Some(binding), kind),
-            Ok(Begin::NeedsReload) => self.activate(thread, server, Some(binding), Kind::Reload),
-            Err(BeginError::Busy) => {
-                let holder = self.ssr.holder(binding);
-                self.domains[server].hot.lock = UNUSUAL;
-                if self.would_deadlock(thread, holder.map(RequestId::index)) {
-                    self.release(server);
-                    self.close_later(server, binding);
-                    return if kind == Kind::Close { Ok(Step::Done(0)) } else { Err(Error::Reentry) };
-                }
-                self.park(thread, server, holder);
-            }
-            Err(BeginError::Lost) => {
+            Ok(true) if self.threads[thread].frame(self.threads[thread].depth + 1).attempts >= 2 => {
                 self.release(server);
-                self.ssr.revoke(binding, &mut self.machine);
-                return if kind == Kind::Close { Ok(Step::Done(0)) } else { Err(Error::SessionLost) };
+                self.charge_session(server, binding);
+                Error::ServerFault
             }
-        }
-        Ok(Step::Going)
+            Ok(true) => {
+                let request = self.ssr.holder(binding).filter(|request| request.index() == thread);
+                match self.enter_session(thread, server, binding, request, kind) {
+                    Ok(_) => return Ok(Step::Going),
+                    Err(Error::Reentry) if kind == Kind::Close => {
+                        self.close_later(server, binding);
+                        return Ok(Step::Done(0));
+                    }
+                    Err(error) => error,
+                }
+            }
+            Err(error) => error,
+        };
+        self.ssr.revoke(binding, &mut self.machine);
+        if kind == Kind::Close { Ok(Step::Done(0)) } else { Err(error) }
     }
 
     pub fn finish_open(&mut self, thread: usize, binding: BindingId, status: u32) {

@@ -31,8 +31,8 @@ impl Platform for Machine {
         self.frames.free(page.0);
     }
 
-    fn zero(&mut self, page: Page, from: usize) {
-        self.frames.zero(page.0, from);
+    fn zero(&mut self, page: Page) {
+        self.frames.zero(page.0);
     }
 
     fn copy(&mut self, to: Page, from: Page, bytes: usize) {

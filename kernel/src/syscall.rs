@@ -96,8 +96,7 @@ impl Kernel {
 
     /// Runs a call whose right the manifest must grant.
     fn with_right(&mut self, thread: usize, right: Rights, call: impl FnOnce(&mut Kernel)) {
-        let entry = self.entry_of(self.domain_of(thread));
-        if Rights::from_bits_truncate(entry.rights).contains(right) {
+        if self.entry_of(self.domain_of(thread)).may(right) {
             call(self);
         } else {
             self.forbidden(thread, Error::NotPermitted, right.bits().trailing_zeros());
@@ -114,8 +113,8 @@ impl Kernel {
     }
 
     /// Name of the domain that a thread runs in.
-    fn name_of(&self, thread: usize) -> &'static str {
-        abi::call::name_str(&self.entry_of(self.domain_of(thread)).name)
+    pub fn name_of(&self, thread: usize) -> &'static str {
+        self.entry_of(self.domain_of(thread)).name_str()
     }
 
     fn on_panic(&mut self, thread: usize, address: u32, length: u32) {
@@ -256,8 +255,8 @@ impl Kernel {
             frames_free: self.machine.frames.free_count(),
             bindings: MAX_BINDINGS as u32,
             bindings_free: self.ssr.bindings_free() as u32,
-            tables: self.machine.tables,
-            tables_free: self.machine.tables_free,
+            tables: self.machine.l2.total,
+            tables_free: self.machine.l2.free,
             processes: (DOMAINS - OBJECTS) as u32,
             processes_free: processes as u32,
             asid_rollovers: self.machine.rollovers,

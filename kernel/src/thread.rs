@@ -102,8 +102,8 @@ abi::initial! {
         pub failed_at: u32 = 0,
         /// The request's count of nested returns at entry: differs if this activation made nested calls.
         pub mark: u32 = 0,
-        /// Status that the call returns after its flush.
-        pub status: u32 = 0,
+        /// The object that failed, if the last two failures of this request were at the same place.
+        pub stuck: Option<u8> = None,
         /// Calls of other objects since the latest that counted as a tick.
         pub calls: u32 = 0,
     }

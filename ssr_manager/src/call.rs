@@ -172,8 +172,8 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
 
 /// Restores the used bytes of a small SSR. What lay beyond is not kept anywhere: zero, whatever the call left.
 pub(crate) fn restore(ssr: Page, from: Page, used: usize, os: &mut impl Platform) {
-    os.copy(ssr, from, used);
     if used < PAGE_SIZE {
-        os.zero(ssr, used);
+        os.zero(ssr);
     }
+    os.copy(ssr, from, used);
 }

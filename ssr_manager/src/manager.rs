@@ -77,10 +77,15 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
             self.servers[server.index()].sums[index] = self.take_frame(server, os)?;
         }
         self.servers[server.index()].config = *config;
-        for page in 0..config.common_pages.into() {
+        self.seal_common(server, os);
+        Ok(())
+    }
+
+    /// The common region of a server was filled: makes its checksums.
+    pub fn seal_common(&mut self, server: ServerId, os: &mut impl Platform) {
+        for page in 0..self.servers[server.index()].config.common_pages.into() {
             self.seal(Region::Common(server), page, os);
         }
-        Ok(())
     }
 
     fn take_frame(&mut self, server: ServerId, os: &mut impl Platform) -> Result<Page, Pool> {
@@ -153,7 +158,7 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         let large = config.ssr_pages > 1;
         for index in 0..config.ssr_pages {
             let page = self.take_frame(server, os)?;
-            os.zero(page, 0);
+            os.zero(page);
             let access = if index == 0 && large { Access::ReadOnly } else { Access::ReadWrite };
             let binding = &mut self.bindings[b.index()];
             if index == 0 {

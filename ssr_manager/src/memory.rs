@@ -55,8 +55,8 @@ pub trait Platform {
     /// Gives back a frame from [`Platform::alloc`]. Its content is still that of its last use.
     fn free(&mut self, page: Page);
 
-    /// Zeroes the bytes of a frame from offset `from` (a multiple of 32) to its end.
-    fn zero(&mut self, page: Page, from: usize);
+    /// Zeroes a frame.
+    fn zero(&mut self, page: Page);
 
     /// Copies the first `bytes` (a multiple of 32, up to [`PAGE_SIZE`]) of one frame to another.
     fn copy(&mut self, to: Page, from: Page, bytes: usize);

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
+use abi::image::Header;
 use common::{emulator, image, must, scratch, xtask};
 
 /// The demonstration, with so few failures that it is over soon: two of each kind.
@@ -69,7 +70,7 @@ fn damaged_image_is_refused_by_name() {
     let entries = u32::from_le_bytes(good[start + 16..start + 20].try_into().expect("four bytes")) as usize;
     let size = u32::from_le_bytes(good[start + 20..start + 24].try_into().expect("four bytes")) as usize;
     for index in 0..entries {
-        let entry = &good[start + 32 + index * size..][..size];
+        let entry = &good[start + size_of::<Header>() + index * size..][..size];
         let end = entry.iter().position(|byte| *byte == 0).unwrap_or(16).min(16);
         let name = String::from_utf8_lossy(&entry[..end]).into_owned();
         let kind = u32::from_le_bytes(entry[16..20].try_into().expect("four bytes"));

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use abi::image::Kind;
+use abi::image::{Kind, Recovery};
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
@@ -85,6 +85,14 @@ impl System {
     /// # Errors
     /// If something does not fit together, or the file cannot be written.
     pub fn pack(&self, name: &str, starts: &[Start], disk: Option<&[u8]>) -> Result<Bootable> {
+        self.pack_with(name, starts, disk, Recovery::Rollback)
+    }
+
+    /// As [`System::pack`], for an image whose services recover in this way.
+    ///
+    /// # Errors
+    /// As [`System::pack`].
+    pub fn pack_with(&self, name: &str, starts: &[Start], disk: Option<&[u8]>, recovery: Recovery) -> Result<Bootable> {
         let programs: Vec<&str> = starts.iter().map(|start| start.program).collect();
         let parts = self.parts(&programs)?;
         let wanted = parts.iter().any(|(manifest, _)| manifest.common_blob.is_some());
@@ -94,7 +102,7 @@ impl System {
             (false, _) => Vec::new(),
         };
         let mut file = self.kernel.bytes.clone();
-        let boot = Boot { parts, blobs, starts: starts.to_vec(), board: self.board, kernel: file.len() };
+        let boot = Boot { parts, blobs, starts: starts.to_vec(), board: self.board, kernel: file.len(), recovery };
         file.extend(image::pack(&boot)?);
         let folder = tempfile::Builder::new()
             .prefix("boot-")

@@ -15,6 +15,9 @@ pub const L1_BYTES: u32 = 128;
 /// Bytes of a second-level table.
 pub const L2_BYTES: u32 = 1024;
 
+/// Bytes that one operation of cache maintenance by address reaches at least.
+pub const LINE: usize = 32;
+
 const DEVICE: u32 = 1 << 2;
 const NORMAL_SECTION: u32 = 1 << 12 | 1 << 3 | 1 << 2;
 const NORMAL_PAGE: u32 = 1 << 6 | 1 << 3 | 1 << 2;
@@ -251,7 +254,7 @@ pub fn forget_all() {
 /// Makes new text visible to instruction fetch: data cache to the point of unification by line of 32 bytes,
 /// then the instruction cache and branch predictor as a whole (ARM ARM A3.5.4).
 pub fn publish_text(address: u32, length: u32) {
-    for line in (address..address + length).step_by(32) {
+    for line in (address..address + length).step_by(LINE) {
         // SAFETY: DCCMVAU changes no memory content.
         unsafe { asm!("mcr p15, 0, {}, c7, c11, 1", in(reg) line, options(nostack, preserves_flags)) };
     }

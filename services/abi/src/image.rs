@@ -17,7 +17,7 @@ pub use check::parse;
 /// First eight bytes of a boot image.
 pub const MAGIC: [u8; 8] = *b"CURIOSIM";
 /// Version of this format.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// The most entries that an image may have (callees are a 64-bit set).
 pub const MAX_ENTRIES: usize = 64;
 /// Index that names no entry.
@@ -74,6 +74,26 @@ bitflags! {
     }
 }
 
+crate::kinds! {
+    /// What the kernel does about an object that failed: [`Recovery::Rollback`], or one of the baselines that it is compared
+    /// with.
+    Recovery {
+        /// The object is given up at its first failure: its callers get [`crate::Error::Stopped`].
+        None = 1, "none";
+        /// The object is started anew and so is everything it knew: its text is verified, its common region as at boot, its
+        /// sessions are lost ([`crate::Error::SessionLost`], the failed call first). Clients bind again.
+        Blind = 2, "blind";
+        /// The object is rebuilt and its sessions stay, without protection: the SSRs of all its sessions lie writable behind the
+        /// open one, the common region is writable, there are no checksums. Nothing is undone; the failed call is tried again.
+        Kept = 3, "kept";
+        /// As `Rollback`, one SSR at a time, but nothing is undone: neither the failed call, which is tried again on what it
+        /// left, nor calls nested in it. A session is lost if the header of its SSR does not hold.
+        Ssr = 4, "ssr";
+        /// The failed call is undone, with the calls nested in it, and tried again.
+        Rollback = 5, "rollback";
+    }
+}
+
 /// Kind of an entry.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +120,10 @@ pub struct Header {
     pub entries: u32,
     /// Bytes of one [`Entry`].
     pub entry_size: u32,
+    /// [`Recovery`].
+    pub recovery: u32,
+    /// 0.
+    pub reserved: u32,
     /// [`checksum`] of header (this field 0) and entries.
     pub checksum: u64,
 }
@@ -230,6 +254,23 @@ pub struct Entry {
     pub argument: u32,
 }
 
+impl Entry {
+    /// Its name, or `"?"` where that is no text.
+    pub fn name_str(&self) -> &str {
+        crate::call::name_str(&self.name)
+    }
+
+    /// Whether it has all of these properties.
+    pub fn has(&self, flags: Flags) -> bool {
+        Flags::from_bits_truncate(self.flags).contains(flags)
+    }
+
+    /// Whether it is granted all of these rights.
+    pub fn may(&self, rights: Rights) -> bool {
+        Rights::from_bits_truncate(self.rights).contains(rights)
+    }
+}
+
 /// Why an image was refused. `entry` is the index of the entry at fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageError {
@@ -241,6 +282,8 @@ pub enum ImageError {
     Version,
     /// Number or size of entries out of range.
     Entries,
+    /// It wants to recover in a way that this version does not know.
+    Recovery,
     /// The checksum of header and entries does not hold.
     TableChecksum,
     /// An entry's field is out of range.
@@ -264,6 +307,7 @@ pub enum ImageError {
 pub struct Image<'a> {
     bytes: &'a [u8],
     entries: &'a [Entry],
+    recovery: Recovery,
 }
 
 impl<'a> Image<'a> {
@@ -272,12 +316,29 @@ impl<'a> Image<'a> {
         self.entries
     }
 
+    /// How its objects recover.
+    pub fn recovery(&self) -> Recovery {
+        self.recovery
+    }
+
+    /// What fills an entry's common region at boot, padded with zeros to whole pages; the rest is 0.
+    pub fn common(&self, entry: &Entry) -> &'a [u8] {
+        self.entries.get(entry.common_blob as usize).map_or(&[], |blob| self.segment(&blob.data))
+    }
+
     /// The bytes of a segment, padded with zeros to whole pages as they are in the image.
     pub fn segment(&self, segment: &Segment) -> &'a [u8] {
         let start = segment.offset as usize;
         let length = segment.file_size.next_multiple_of(layout::PAGE) as usize;
         self.bytes.get(start..start + length).unwrap_or(&[])
     }
+}
+
+/// The name of an entry in an image that was refused, as far as it can be read.
+pub fn name_in(bytes: &[u8], entry: usize) -> &str {
+    let start = size_of::<Header>() + entry * size_of::<Entry>();
+    let name = bytes.get(start..).and_then(|rest| rest.first_chunk());
+    name.map_or("?", crate::call::name_str)
 }
 
 /// Fletcher's sum of 64 bits over little-endian words; a partial last word is padded with zeros.

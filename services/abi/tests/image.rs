@@ -68,6 +68,8 @@ fn seal(image: &mut [u8], entries: &[Entry]) {
         length: image.len() as u32,
         entries: entries.len() as u32,
         entry_size: size_of::<Entry>() as u32,
+        recovery: 5,
+        reserved: 0,
         checksum: 0,
     };
     header.checksum = image::table_checksum(&header, entries.as_bytes());

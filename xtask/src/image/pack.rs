@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use abi::event::MAX_LINES;
-use abi::image::{Entry, Header, Kind, MAGIC, Mmio, NONE, Policy, Segment, VERSION, checksum, parse, table_checksum};
+use abi::image::{
+    Entry, Header, Kind, MAGIC, Mmio, NONE, Policy, Recovery, Segment, VERSION, checksum, parse, table_checksum,
+};
 use abi::layout::PAGE;
 use anyhow::{Context, Result, bail};
 use zerocopy::{FromZeros, IntoBytes};
@@ -47,6 +49,8 @@ pub struct Boot<'b> {
     pub board: &'b Board,
     /// Bytes of the kernel in front of it.
     pub kernel: usize,
+    /// What the kernel does about services that fail.
+    pub recovery: Recovery,
 }
 
 /// The manifests that an image for these programs needs: theirs, and those of all that they call or start.
@@ -122,6 +126,8 @@ pub fn pack(boot: &Boot<'_>) -> Result<Vec<u8>> {
         length: u32::try_from(image.len()).context("the image is larger than 4 GiB")?,
         entries: u32::try_from(count)?,
         entry_size: u32::try_from(size_of::<Entry>())?,
+        recovery: boot.recovery as u32,
+        reserved: 0,
         checksum: 0,
     };
     header.checksum = table_checksum(&header, entries.as_bytes());
@@ -248,7 +254,7 @@ fn verify(image: &[u8], entries: &[Entry]) -> Result<()> {
             }
             _ => None,
         };
-        let name = index.map_or("the table", |entry| abi::call::name_str(&entry.name));
+        let name = index.map_or("the table", Entry::name_str);
         anyhow::anyhow!("the kernel would refuse the image because of {name}: {error:?}")
     })
 }

@@ -107,6 +107,19 @@ impl Recovery {
     }
 }
 
+impl From<Recovery> for abi::image::Recovery {
+    /// As the boot image has it.
+    fn from(recovery: Recovery) -> Self {
+        match recovery {
+            Recovery::None => Self::None,
+            Recovery::Blind => Self::Blind,
+            Recovery::Kept => Self::Kept,
+            Recovery::Ssr => Self::Ssr,
+            Recovery::Rollback => Self::Rollback,
+        }
+    }
+}
+
 /// Regions of an object's memory that faults strike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Region {

@@ -3,8 +3,8 @@
 use zerocopy::FromBytes;
 
 use super::{
-    Entry, Flags, Header, Image, ImageError, Kind, MAGIC, MAX_ENTRIES, MAX_INTERRUPT, MIN_INTERRUPT, NONE, Rights,
-    VERSION, checksum, table_checksum,
+    Entry, Flags, Header, Image, ImageError, Kind, MAGIC, MAX_ENTRIES, MAX_INTERRUPT, MIN_INTERRUPT, NONE, Recovery,
+    Rights, VERSION, checksum, table_checksum,
 };
 use crate::layout;
 
@@ -35,8 +35,9 @@ pub fn parse(bytes: &[u8]) -> Result<Image<'_>, ImageError> {
     if table_checksum(header, table) != header.checksum {
         return Err(ImageError::TableChecksum);
     }
+    let recovery = Recovery::from_number(header.recovery).ok_or(ImageError::Recovery)?;
     let entries = <[Entry]>::ref_from_bytes(table).map_err(|_| ImageError::Truncated)?;
-    let image = Image { bytes: &bytes[..length], entries };
+    let image = Image { bytes: &bytes[..length], entries, recovery };
     for index in 0..count {
         check_entry(&image, index)?;
     }

@@ -390,10 +390,12 @@ fn own(kind: SabotageKind, moment: Moment) -> Check {
     wait_until("both failures", || failure(0).is_ok_and(|info| info.number == first + 1))?;
     complete(first)?;
     before.since("supervisor", 1..=1, 0, 0)?;
-    let entries = latest::<2>()?;
-    equal!(rt::abi::call::name_str(&entries[0].object), "supervisor", "service");
-    equal!(entries[0].verdict, Verdict::Unjudged as u32, "verdict on itself");
-    equal!(entries[1].session, client.handle().index, "session of the failure that it was told of");
+    // Mostly it fails at being told of the other failure; it may have been woken before, to tell of lines that it left out.
+    let itself = |entry: &LogEntry| rt::abi::call::name_str(&entry.object) == "supervisor";
+    let (own, other): (Vec<_>, Vec<_>) = latest::<2>()?.into_iter().partition(itself);
+    equal!((own.len(), other.len()), (1, 1), "failures of itself and of the other");
+    equal!(own[0].verdict, Verdict::Unjudged as u32, "verdict on itself");
+    equal!(other[0].session, client.handle().index, "session of the failure that it was told of");
     equal!(show("victim")?.policy.min_run, 0, "policy that was changed");
     witness.intact()
 }

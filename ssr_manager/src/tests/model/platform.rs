@@ -91,9 +91,8 @@ impl Platform for Machine {
         self.budget += 1;
     }
 
-    fn zero(&mut self, page: Page, from: usize) {
-        assert!(from.is_multiple_of(32));
-        self.frame_mut(page)[from..].fill(0);
+    fn zero(&mut self, page: Page) {
+        self.frame_mut(page).fill(0);
     }
 
     fn copy(&mut self, to: Page, from: Page, bytes: usize) {

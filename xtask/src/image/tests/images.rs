@@ -4,7 +4,7 @@ use super::*;
 
 /// An image for the usual board, without blobs.
 pub fn boot<'b>(parts: Vec<(&'b Manifest, Executable)>, starts: Vec<Start>) -> Boot<'b> {
-    Boot { parts, blobs: Vec::new(), starts, board: &VIRT, kernel: 1 << 20 }
+    Boot { parts, blobs: Vec::new(), starts, board: &VIRT, kernel: 1 << 20, recovery: Recovery::Rollback }
 }
 
 #[test]
@@ -128,6 +128,25 @@ fn a_hostile_table_with_a_good_checksum_never_panics() {
     }
     assert!(refused > 300, "{refused} refused");
     assert!(Header::ref_from_prefix(aligned(&good).as_bytes()).is_ok());
+}
+
+#[test]
+fn an_image_says_how_it_recovers() {
+    let plain = object("plain", "ssr_pages = 1");
+    let parts = || vec![(&plain, Executable::parse(&service(), true).expect("good"))];
+    for &recovery in Recovery::ALL {
+        let image = pack(&Boot { recovery, ..boot(parts(), Vec::new()) }).expect("it fits together");
+        assert_eq!(parse(aligned(&image).as_bytes()).map(|image| image.recovery()).ok(), Some(recovery));
+    }
+    let mut unknown = pack(&boot(parts(), Vec::new())).expect("it fits together");
+    let (mut header, _) = Header::read_from_prefix(&unknown).expect("a header");
+    let (head, table) = (size_of::<Header>(), size_of::<Header>() + size_of::<Entry>());
+    for number in [0, 6, u32::MAX] {
+        header.recovery = number;
+        header.checksum = abi::image::table_checksum(&header, &unknown[head..table]);
+        unknown[..head].copy_from_slice(header.as_bytes());
+        assert_eq!(parse(aligned(&unknown).as_bytes()).err(), Some(abi::image::ImageError::Recovery), "{number}");
+    }
 }
 
 #[test]

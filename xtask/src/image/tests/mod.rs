@@ -9,7 +9,7 @@ mod sets;
 
 use std::path::Path;
 
-use abi::image::{Entry, Header, Kind, parse};
+use abi::image::{Entry, Header, Kind, Recovery, parse};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::manifest::{At, GiveUp};
