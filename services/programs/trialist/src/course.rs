@@ -1,15 +1,23 @@
 //! A client's course: numbered calls, each noted with what came of it.
 
-use abi::Error;
+use core::sync::atomic::{AtomicU32, Ordering};
+
 use abi::call::name_str;
 use abi::info::ProcessInfo;
-use rt::{CallError, ServiceError, sys};
+use rt::{CallError, Error, Events, ServiceError, sys};
 use trial::{Entry, Log, MAGIC, status};
 
+/// Ticks for which a course waits in all, so that it comes to its end whatever never comes.
+const PATIENCE: u32 = 2_000;
+/// Ticks that each wait has at least, then.
+const LEAST: u32 = 20;
 /// How often a call is made again that the kernel ended.
 const AGAIN: u32 = 3;
 /// Name of this program.
 const OWN_NAME: &str = "trialist";
+
+/// What is left of [`PATIENCE`].
+static LEFT: AtomicU32 = AtomicU32::new(PATIENCE);
 
 /// The log, and how far the course is.
 pub struct Course {
@@ -74,6 +82,28 @@ impl From<Error> for Failed {
 pub fn now() -> u64 {
     // The manifest grants it.
     sys::time_us().unwrap_or(0)
+}
+
+/// Waits for one of these events, within what is left of the patience.
+///
+/// # Errors
+/// [`Failed::TIMEOUT`].
+pub fn wait_for(events: Events) -> Result<(), Failed> {
+    let (began, left) = (now(), LEFT.load(Ordering::Relaxed));
+    let come = sys::wait_events(events, left.max(LEAST))?;
+    let waited = u32::try_from((now() - began) / 1_000).unwrap_or(u32::MAX);
+    LEFT.store(left.saturating_sub(waited), Ordering::Relaxed);
+    if come.is_empty() { Err(Failed::TIMEOUT) } else { Ok(()) }
+}
+
+/// Leaves the processor for a tick, unless there is no patience left.
+///
+/// # Errors
+/// [`Failed::TIMEOUT`].
+pub fn pause() -> Result<(), Failed> {
+    let left = LEFT.load(Ordering::Relaxed);
+    LEFT.store(left.checked_sub(1).ok_or(Failed::TIMEOUT)?, Ordering::Relaxed);
+    Ok(sys::pause(1)?)
 }
 
 impl Course {

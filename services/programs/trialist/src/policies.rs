@@ -2,13 +2,13 @@
 //! which begins with failures of before.
 
 use abi::info::ObjectState;
-use rt::{Error, sys};
+use rt::Error;
 use supervisor::{LogEntry, PolicyField, ServiceInfo, Standing, SupervisorClient, SupervisorError};
 use timer::TimerClient;
 use trial::Workload;
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::course::{Answer, Course, Failed, Subject, fold, hash_words, refused};
+use crate::course::{Answer, Course, Failed, Subject, fold, hash_words, pause, refused};
 
 /// The service of each client. Nobody uses them.
 const OWN: [&str; 3] = ["timer", "console", "scheduler"];
@@ -18,8 +18,6 @@ const SERVICES: usize = Workload::ALL.len();
 const BATCH: usize = 2;
 /// Entries that the log begins with.
 const FAILURES: u32 = Workload::Supervisor.failures();
-/// Looks at a service that is to be stopped or to run, a tick apart.
-const LOOKS: u32 = 500;
 
 struct Client {
     supervisor: Subject<SupervisorClient>,
@@ -153,14 +151,13 @@ impl Client {
         let own = self.own();
         self.supervisor.call(|supervisor| {
             let mut info = ServiceInfo::new_zeroed();
-            for _ in 0..LOOKS {
+            loop {
                 supervisor.show(own.as_bytes(), info.as_mut_bytes())?;
                 if (info.state, info.standing) == (state as u32, standing as u32) {
                     return Ok(condensed(&info).into());
                 }
-                sys::pause(1)?;
+                pause()?;
             }
-            Err(Failed::TIMEOUT)
         });
     }
 }

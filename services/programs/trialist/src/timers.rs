@@ -1,22 +1,20 @@
 //! The workload of `timer`: alarms far away that must stay as they were set, and alarms that expire.
 
-use rt::{Error, Events, sys};
+use rt::{Error, Events};
 use timer::{Alarms, Expiry, SLEEP, TimerError};
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::course::{Answer, Course, Failed, Subject, fold, hash, hash_words, now, refused};
+use crate::course::{Answer, Course, Failed, Subject, fold, hash, hash_words, now, refused, wait_for};
 
 /// What the timer's notifications set.
 const ALARM: Events = Events::from_bits_truncate(1);
-/// Ticks after which a notification that has not come is noted.
-const PATIENCE: u32 = 500;
 /// Alarms that never expire: their numbers begin here.
 const FAR: u32 = 100;
 /// So many of them.
 const FAR_COUNT: u32 = 8;
 /// When they are due: in an hour and more.
 const FAR_US: u64 = 3_600_000_000;
-/// How often a look at an alarm is taken again because it expired meanwhile.
+/// How often it looks again at an alarm that has expired meanwhile, or not yet.
 const LOOKS: u32 = 16;
 
 struct Client {
@@ -42,9 +40,7 @@ fn wait(timer: &Alarms, alarm: u32) -> Result<u32, Failed> {
             Err(error) if error.would_block() => {}
             count => return Ok(count?),
         }
-        if sys::wait_events(ALARM, PATIENCE)?.is_empty() {
-            break;
-        }
+        wait_for(ALARM)?;
     }
     Err(Failed::TIMEOUT)
 }

@@ -2,15 +2,13 @@
 
 use core::fmt::Write;
 
-use rt::{CallError, Error, Events, Text, sys};
+use rt::{CallError, Error, Events, Text};
 use store::{MAX_KEY, MAX_VALUE, Notice, StoreError, Subscriber};
 
-use crate::course::{Answer, Course, Failed, Subject, fold, hash, hash_words, refused};
+use crate::course::{Answer, Course, Failed, Subject, fold, hash, hash_words, refused, wait_for};
 
 /// What the store's notifications set.
 const CHANGED: Events = Events::from_bits_truncate(1);
-/// Ticks after which a notification that has not come is noted.
-const PATIENCE: u32 = 500;
 /// Values that stay as they are until the end.
 const KEPT: u32 = 3;
 
@@ -115,28 +113,25 @@ impl Client {
         self.store.call(|store| Ok(u32::from(store.next_change()?.is_none()).into()));
     }
 
-    /// The own keys, in their order.
-    fn list(&mut self) {
+    /// The own keys, in their order: so many, and that no more follow.
+    fn list(&mut self, count: u32) {
         let start = self.key("");
-        let mut next = start;
-        let mut inclusive = true;
-        let mut last = false;
-        while !last {
-            let mut buffer = [0; MAX_KEY];
+        let (mut key, mut len) = ([0; MAX_KEY], start.as_str().len());
+        key[..len].copy_from_slice(start.as_str().as_bytes());
+        for step in 0..=count {
+            let mut next = [0; MAX_KEY];
+            let mut found = 0;
             self.store.call(|store| {
-                let key = match store.list(inclusive, next.as_str().as_bytes(), &mut buffer) {
-                    Ok(len) => buffer.get(..len as usize).unwrap_or_default(),
-                    Err(CallError::Service(StoreError::NotFound)) => &[],
+                found = match store.list(step == 0, key.get(..len).unwrap_or_default(), &mut next) {
+                    Ok(len) => len as usize,
+                    Err(CallError::Service(StoreError::NotFound)) => 0,
                     Err(error) => return Err(error.into()),
                 };
                 // Behind the own keys are those of others, as many as there happen to be.
-                last = !key.starts_with(start.as_str().as_bytes());
-                Ok(if last { 0 } else { hash(key) }.into())
+                let own = next.get(..found).filter(|next| next.starts_with(start.as_str().as_bytes()));
+                Ok(own.map_or(0, hash).into())
             });
-            inclusive = false;
-            next = Key::new();
-            let _ = next.write_str(core::str::from_utf8(&buffer).unwrap_or_default().trim_end_matches('\0'));
-            last |= next.as_str().is_empty();
+            (key, len) = (next, found);
         }
     }
 }
@@ -147,9 +142,7 @@ fn hear(store: &Subscriber) -> Result<Notice, Failed> {
         if let Some(notice) = store.next_change()? {
             return Ok(notice);
         }
-        if sys::wait_events(CHANGED, PATIENCE)?.is_empty() {
-            break;
-        }
+        wait_for(CHANGED)?;
     }
     Err(Failed::TIMEOUT)
 }
@@ -187,7 +180,7 @@ pub fn run(course: Course) {
     own.store.call(|store| refused(store.put("", &[]), StoreError::BadKey));
 
     // All that is left, at rest.
-    own.list();
+    own.list(3);
     for number in [0, 1] {
         own.get(own.kept(number));
     }
