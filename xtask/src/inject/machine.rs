@@ -42,6 +42,14 @@ impl Machine {
         Ok(Machine { folder, emulator: emulator.to_owned(), board, image: image.to_owned() })
     }
 
+    /// A machine that boots the same image, with files of its own.
+    ///
+    /// # Errors
+    /// If there is no room for files.
+    pub fn another(&self) -> Result<Machine> {
+        Machine::new(&self.emulator, self.board, &self.image)
+    }
+
     /// The file that holds the guest's memory.
     pub fn memory(&self) -> PathBuf {
         self.folder.path().join("memory")
