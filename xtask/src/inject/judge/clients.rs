@@ -69,23 +69,33 @@ impl Differences {
         }
     }
 
-    fn told(&mut self, step: u32, error: u32) {
-        let place = if session_is_gone(error) { &mut self.lost } else { &mut self.failed };
-        place.get_or_insert_with(|| format!("step {step}: {}", status_text(error)));
+    /// A call without success. That nothing came is no error that anybody told the client of.
+    fn without_success(&mut self, step: u32, status: u32) {
+        match status {
+            status::TIMEOUT.. => self.wrong(step, "what the client waited for did not come".to_owned()),
+            error if session_is_gone(error) => {
+                self.lost.get_or_insert_with(|| format!("step {step}: {}", status_text(error)));
+            }
+            error => {
+                self.failed.get_or_insert_with(|| format!("step {step}: {}", status_text(error)));
+            }
+        }
     }
 
     fn step(&mut self, step: u32, expected: &[Entry], calls: &[Entry]) {
         let known = |entry: &&Entry| entry.status == 0 || expected.iter().any(|other| other.status == entry.status);
-        calls.iter().filter(|entry| !known(entry)).for_each(|entry| self.told(step, entry.status));
+        calls.iter().filter(|entry| !known(entry)).for_each(|entry| self.without_success(step, entry.status));
         let (expected_results, found) = (results(expected.iter()), results(calls.iter().filter(known)));
         let succeeds = expected_results.first().is_some_and(|(status, _)| *status == 0);
         let last_error = calls.iter().rev().find(|entry| entry.status != 0 && (succeeds || !known(entry)));
         for index in 0..expected_results.len().max(found.len()) {
             match (expected_results.get(index), found.get(index), last_error) {
                 (Some(expected), Some(found), _) if expected == found => {}
-                // The client gave up, since it got nothing but errors.
+                // The client gave up, since it got nothing but errors: most are told of already.
                 (Some(_), found, Some(error)) if found.is_none_or(|(status, _)| *status != 0) => {
-                    self.told(step, error.status)
+                    if known(&error) {
+                        self.without_success(step, error.status);
+                    }
                 }
                 (Some(expected), Some(found), _) => {
                     self.wrong(step, format!("{} instead of {}", text(found), text(expected)))
@@ -133,14 +143,16 @@ fn text((status, value): &(u32, u32)) -> String {
 }
 
 /// What a status says.
-pub fn status_text(number: u32) -> String {
-    if number >= status::SERVICE {
-        return format!("the service's error {:#x}", number - status::SERVICE);
-    }
-    match number.checked_sub(status::KERNEL).map(|code| (code, Error::from_code(code))) {
-        Some((_, Some(error))) => format!("{error:?} ({error})"),
-        Some((code, None)) => format!("the kernel's error {code}"),
-        None => format!("status {number:#x}"),
+fn status_text(number: u32) -> String {
+    match number {
+        status::TIMEOUT.. => "nothing came".to_owned(),
+        status::PROTOCOL.. => format!("a reply that the interface does not know, {:#x}", number - status::PROTOCOL),
+        status::SERVICE.. => format!("the service's error {:#x}", number - status::SERVICE),
+        status::KERNEL.. => match Error::from_code(number - status::KERNEL) {
+            Some(error) => format!("{error:?} ({error})"),
+            None => format!("the kernel's error {}", number - status::KERNEL),
+        },
+        _ => format!("status {number:#x}"),
     }
 }
 

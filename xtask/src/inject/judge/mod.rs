@@ -8,7 +8,7 @@
 //! | the kernel's last words, or the system ended before its time | kernel dead |
 //! | a client, or the program that gathers the results, is not at its end when the time is over | hang |
 //! | a client that was not being served has an error or lost its session; a program crashed or has a damaged log; an object outside the request's chain failed | collateral |
-//! | a result, or a line on the console, that is not that of the golden run, and no error told the client why; an alarm later than the bound | silent corruption |
+//! | a result, or a line on the console, that is not that of the golden run, and no error told the client why; an alarm later than the bound, or something awaited that never came | silent corruption |
 //! | the client that was being served was told that its session is gone; the target lost a session, or was given up, and nobody has asked it since | session lost |
 //! | the client that was being served got another error that the golden run does not have | request failed |
 //! | nothing of this, but a failure was detected, or an object was rebuilt | transparent |

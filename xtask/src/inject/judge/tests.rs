@@ -73,6 +73,24 @@ fn an_error_of_the_service_is_an_error() {
 }
 
 #[test]
+fn what_never_came_is_silent_unless_the_client_knows_why() {
+    let in_vain = |world: &mut World| {
+        world.logs[1].entries[4].status = status::TIMEOUT;
+        world.logs[1].entries[4].value = 0;
+    };
+    let text = "client 1 step 4: what the client waited for did not come";
+    assert_eq!(told(in_vain), (Outcome::SilentCorruption, text.into()));
+    let knows = |world: &mut World| {
+        in_vain(world);
+        world.error(1, 2, Error::SessionLost);
+    };
+    assert_eq!(told(knows).0, Outcome::SessionLost);
+    let unknown = |world: &mut World| world.logs[1].entries[4].status = status::PROTOCOL + 0x77;
+    let text = "client 1 step 4: a reply that the interface does not know, 0x77";
+    assert_eq!(told(unknown), (Outcome::RequestFailed, text.into()));
+}
+
+#[test]
 fn without_a_client_one_may_be_told_but_not_two() {
     let upcall = Struck { client: None, ..struck() };
     let outcome = |change: fn(&mut World)| verdict_of(&upcall, change).outcome;

@@ -91,7 +91,9 @@ fn row(record: &Record) -> Markup {
             }
             td {
                 (place.function)
-                br; code { (place.file) ":" (place.line) }
+                @if !place.file.is_empty() {
+                    br; code { (place.file) @if place.line > 0 { ":" (place.line) } }
+                }
                 br; span.note { "instruction " (number(record.when.instruction)) " of " (number(record.when.of)) ", at " (record.when.pc) }
             }
             td {
@@ -102,7 +104,7 @@ fn row(record: &Record) -> Markup {
                 (record.explanation)
                 @if let Some(reach) = &record.reach {
                     @let clients: Vec<String> = reach.clients.iter().map(u32::to_string).collect();
-                    br; "reach: clients " (clients.join(", ")) "; wrong results: " (reach.results)
+                    br; "reach: " (if clients.len() == 1 { "client " } else { "clients " }) (clients.join(", ")) "; wrong results: " (reach.results)
                     @if reach.lines > 0 { "; lines on the console: " (reach.lines) }
                 }
                 @if let Some(first) = detected.first() {

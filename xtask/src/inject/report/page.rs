@@ -34,7 +34,7 @@ pub fn page(results: &Results) -> Markup {
                 h1 { "Fault injection: " (number(results.records.len() as u64)) " experiments" }
                 p.note {
                     "commit " code { (configuration.commit) } @if configuration.dirty { " with changes" }
-                    ", QEMU " (configuration.qemu) ", seed " (configuration.seed)
+                    ", " (emulator(&configuration.qemu)) ", seed " (configuration.seed)
                 }
                 @if results.missing() > 0 || results.shard.of > 1 {
                     p.warning {
@@ -106,6 +106,11 @@ pub fn page(results: &Results) -> Markup {
     }
 }
 
+/// The emulator as it names itself, or its version with its name before it.
+fn emulator(version: &str) -> String {
+    if version.starts_with("QEMU") { version.to_owned() } else { format!("QEMU {version}") }
+}
+
 /// What the words mean.
 fn definitions() -> Markup {
     let meanings = [
@@ -174,7 +179,7 @@ fn configuration_table(results: &Results) -> Markup {
     let lines = [
         ("commit", format!("{}{dirty}", configuration.commit)),
         ("compiler", configuration.compiler.clone()),
-        ("QEMU", configuration.qemu.clone()),
+        ("emulator", emulator(&configuration.qemu)),
         ("engine", format!("{} (the results do not depend on it)", configuration.engine)),
         ("seed", configuration.seed.to_string()),
         ("experiments for each service and way to recover", number(configuration.count)),
