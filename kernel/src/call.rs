@@ -260,6 +260,9 @@ impl Kernel {
         if frame.kind == Kind::Event && status != 0 {
             return self.fail(thread, FailureKind::SelfTest, pc, status);
         }
+        if frame.kind == Kind::Reload && status != 0 && !self.believes_error(thread) {
+            return;
+        }
         if self.ssr.finish(server_id(server), &mut self.machine).is_err() {
             return self.fail(thread, FailureKind::SsrDamaged, pc, 0);
         }

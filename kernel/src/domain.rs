@@ -110,6 +110,10 @@ abi::initial! {
         pub booting: bool = true,
         /// Object: verify text and constants at the next recovery.
         pub suspect: bool = false,
+        /// Object: tick at which an error was doubted last.
+        pub doubted: u32 = 0,
+        /// Object: page of text and constants that the next self-test begins to verify with.
+        pub verified: u32 = 0,
         /// Object: the latest recovery found text or constants damaged.
         pub was_damaged: bool = false,
         /// Object: the hook of its kernel thread that failed last, in which session, and how often in a row.

@@ -5,7 +5,7 @@
 //! from its saved arguments. Who made it fail is remembered.
 
 use abi::call::{METHOD_MASK, METHOD_SHIFT};
-use abi::image::Recovery;
+use abi::image::{Flags, Recovery};
 use abi::info::{FailureInfo, Trace};
 use abi::layout::{self, PAGE};
 use abi::{Error, FailureKind};
@@ -20,6 +20,8 @@ use crate::thread::{Frame, Kind, MAX_DEPTH, Pending};
 
 /// Failures of `open` or `reload` before the session is given up.
 pub const MAX_HOOK_ATTEMPTS: u32 = 2;
+/// Sessions for which a tick is enough to reload them all, without much of the processor's time.
+const SESSIONS_A_TICK: u32 = 16;
 /// How far below its guard page a stack overflow may strike and still be called one, in bytes.
 const OVERFLOW_REACH: u32 = 0x8000;
 
@@ -95,17 +97,49 @@ impl Kernel {
 
     /// The running activation of a thread failed.
     pub fn fail(&mut self, thread: usize, kind: FailureKind, pc: u32, address: u32) {
+        let (server, called_through) = (self.domain_of(thread), self.threads[thread].top().binding);
+        let binding = self.binding_at(called_through);
+        self.record(thread, server, binding, kind, pc, address);
+        self.domains[server].info.failures += 1;
+        self.discard(thread, pc);
+    }
+
+    /// A method, or a reload, returns an error. Whether that is believed; if not, the method runs once more, in an object that is
+    /// rebuilt from verified text, and what it returns then is believed. Not more often than its sessions can bear.
+    pub fn believes_error(&mut self, thread: usize) -> bool {
+        let server = self.domain_of(thread);
+        let (frame, info) = (self.threads[thread].top(), &self.domains[server].info);
+        let doubts = Flags::from_bits_truncate(self.entry_of(server).flags).contains(Flags::DOUBT_ERRORS)
+            && self.recovery == Recovery::Rollback
+            && match (frame.kind, frame.attempts) {
+                (Kind::Method, 0) => {
+                    self.tick.wrapping_sub(self.domains[server].doubted) > info.clients / SESSIONS_A_TICK
+                }
+                // Not after an error that was doubted, but after a failure.
+                (Kind::Method | Kind::Reload, attempts) => attempts == 0 || attempts == 1 && frame.failed_at != 0,
+                _ => false,
+            };
+        if doubts {
+            (self.domains[server].suspect, self.domains[server].doubted) = (true, self.tick);
+            self.trace(Trace::Doubt, server, frame.registers[0]);
+            self.discard(thread, 0);
+        }
+        !doubts
+    }
+
+    /// The running activation of a thread ends without effect, and its object is rebuilt.
+    #[inline(always)]
+    fn discard(&mut self, thread: usize, pc: u32) {
         let depth = self.threads[thread].depth;
         let frame = self.threads[thread].top();
         let (entered_for, mark, called_through) = (frame.kind, frame.mark, frame.binding);
         let server = self.domain_of(thread);
         let binding = self.binding_at(called_through);
-        self.record(thread, server, binding, kind, pc, address);
-        self.domains[server].info.failures += 1;
-        if self.recovery == Recovery::Rollback {
-            if depth > 1 && self.ssr.nested_finishes(request_id(thread)) != mark {
-                return self.fail_request(thread, server, pc);
-            }
+        if self.recovery == Recovery::Rollback && depth > 1 && self.ssr.nested_finishes(request_id(thread)) != mark {
+            return self.fail_request(thread, server, pc);
+        }
+        // What a flush has put out is not undone: neither is what it has noted of that.
+        if self.recovery == Recovery::Rollback && entered_for != Kind::Flush {
             self.ssr.rollback(server_id(server), &mut self.machine);
             if depth == 1 && !self.threads[thread].committed() {
                 self.end_retained(thread, true);
@@ -132,12 +166,12 @@ impl Kernel {
         }
     }
 
-    /// Ends a failed activation of an image without rollback: what it did stays.
+    /// Ends a failed activation of an image without rollback, or a failed flush: what it did stays.
     #[cold]
     fn leave(&mut self, server: usize, binding: Option<BindingId>) {
         if self.ssr.finish(server_id(server), &mut self.machine).is_err() {
             self.ssr.rollback(server_id(server), &mut self.machine);
-            if let Some(binding) = binding {
+            if let Some(binding) = binding.filter(|_| self.recovery != Recovery::Rollback) {
                 self.lose_session(server, binding);
             }
         }
@@ -150,9 +184,13 @@ impl Kernel {
         frame.attempts += if self.recovery == Recovery::Blind { MAX_ATTEMPTS } else { 1 };
         let again = frame.attempts > 1 && frame.failed_at == pc;
         (frame.stuck, frame.failed_at) = (again.then_some(failed as u8), pc);
+        let (attempts, kind) = (frame.attempts, frame.kind);
+        // An upcall begins anew each time, and fails at the same place if the text is damaged.
+        let before = &self.failures[(self.failure_count as usize + FAILURES - 2) % FAILURES];
+        let upcall = thread == failed && before.pc == pc && before.object == self.entry_of(failed).name;
         // Hooks have one more try only: not on damaged text.
-        self.domains[failed].suspect |= frame.attempts > 1 || matches!(frame.kind, Kind::Open | Kind::Reload);
-        frame.attempts
+        self.domains[failed].suspect |= attempts > 1 || upcall || matches!(kind, Kind::Open | Kind::Reload);
+        attempts
     }
 
     /// An activation failed after calls of its own had taken effect: the request as a whole is undone and tried

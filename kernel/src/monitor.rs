@@ -10,7 +10,7 @@ use ssr_manager::RequestId;
 
 use crate::domain::UNUSUAL;
 use crate::kernel::{Kernel, request_id, server_id};
-use crate::thread::{MAX_DEPTH, State};
+use crate::thread::{MAX_DEPTH, Pending, Queue, State};
 
 impl Kernel {
     /// A thread does not want an object any more that it had next.
@@ -104,11 +104,17 @@ impl Kernel {
         false
     }
 
+    fn flushes(&self, thread: usize) -> bool {
+        matches!(self.threads[thread].pending(), Pending::Flush(_))
+    }
+
     /// Puts a thread into an object's queue; whoever keeps it waiting inherits its priority.
     pub fn wait(&mut self, thread: usize, server: usize) {
         self.scheduler.unready(&mut self.threads, thread);
         self.threads[thread].state = State::Object(server);
-        self.domains[server].waiters.push(&mut self.threads, thread);
+        // Nobody comes between what a flush has put out and the rest of it.
+        let put = if self.flushes(thread) { Queue::push_front } else { Queue::push };
+        put(&mut self.domains[server].waiters, &mut self.threads, thread);
         self.domains[server].hot.lock |= UNUSUAL;
         let priority = self.threads[thread].priority;
         let mut next = Some(server);
@@ -147,7 +153,7 @@ impl Kernel {
         self.release(server);
     }
 
-    /// Ends the hold on an object: the waiter of highest priority has it next.
+    /// Ends the hold on an object: a flush that failed has it next, else the waiter of highest priority.
     pub fn release(&mut self, server: usize) {
         if let Some(owner) = self.owner(server) {
             self.domains[server].hot.lock = UNUSUAL;
@@ -156,8 +162,9 @@ impl Kernel {
         let domain = &self.domains[server];
         if domain.state == ObjectState::Running
             && domain.granted.is_none()
-            && let Some((_, waiter)) = domain.waiters.highest(&self.threads)
+            && let Some((_, highest)) = domain.waiters.highest(&self.threads)
         {
+            let waiter = domain.waiters.first().filter(|first| self.flushes(*first)).unwrap_or(highest);
             self.grant(waiter, server);
             self.wake(waiter, server);
         }

@@ -7,7 +7,7 @@ use abi::call::Cause;
 use abi::image::{Flags, Recovery};
 use abi::info::{ObjectState, Trace};
 use abi::layout;
-use abi::{Control, Events};
+use abi::{Control, Error, Events};
 use ssr_manager::{Begin, BindingId, State as Session};
 
 use crate::arch::mmu;
@@ -73,6 +73,24 @@ impl Kernel {
         }
     }
 
+    /// Writes a device register of an object and a word of its open SSR, which notes that: both or neither.
+    pub fn emit(&mut self, thread: usize, [register, value, note, noted]: [u32; 4]) -> Result<(), Error> {
+        let frame = *self.threads[thread].top();
+        if frame.kind != Kind::Flush {
+            return Err(Error::NotPermitted);
+        }
+        let entry = self.entry_of(self.domain_of(thread));
+        let window: u32 = entry.mmio.iter().map(|range| range.length.next_multiple_of(layout::PAGE)).sum();
+        let known = register.checked_sub(layout::MMIO_BASE).is_some_and(|offset| offset < window);
+        let ssr = (layout::SSR_BASE..layout::MMIO_BASE).contains(&note);
+        let word = self.machine.translate(frame.ttbr0, note).filter(|(_, write)| *write && ssr && known);
+        let (word, _) = word.filter(|_| (register | note) % 4 == 0).ok_or(Error::BadRange)?;
+        // SAFETY: the register lies in the object's device window, which `load` has mapped for as long as it exists.
+        unsafe { mmu::write_device(frame.contextidr, frame.ttbr0, register, value) };
+        self.machine.frames.set_word(word, noted);
+        Ok(())
+    }
+
     /// A thread that was about to enter an object stands in its queue again, in front.
     fn requeue(&mut self, thread: usize, server: usize) {
         if self.threads[thread].state == State::Ready && thread != server {
@@ -82,21 +100,32 @@ impl Kernel {
         }
     }
 
+    /// Verifies some pages of an object's text and constants, and restores what is damaged. Returns the page to go on with, 0 at
+    /// the end, and whether anything was.
+    pub fn verify(&mut self, object: usize, from: u32) -> (u32, bool) {
+        let (entry, image) = (self.entry_of(object), image());
+        let (text, constants) = (pages(entry.text.memory_size), pages(entry.rodata.memory_size));
+        let mut damaged = false;
+        for page in from..(from + PAGES_A_STEP).min(text + constants) {
+            let (segment, page) = if page < text { (&entry.text, page) } else { (&entry.rodata, page - text) };
+            damaged |= domain::restore_page(&mut self.machine, object, image, segment, page);
+        }
+        if damaged {
+            self.domains[object].was_damaged = true;
+            // Whoever kept failing because of that has not tried in vain.
+            self.threads.iter_mut().for_each(|thread| thread.forgive(object));
+        }
+        let next = from + PAGES_A_STEP;
+        (if next < text + constants { next } else { 0 }, damaged)
+    }
+
     /// One step of an object's kernel thread.
     pub fn object_step(&mut self, object: usize) {
         let entry = self.entry_of(object);
         match self.domains[object].work {
             Work::Verify(page) => {
-                let image = image();
-                let (text, constants) = (pages(entry.text.memory_size), pages(entry.rodata.memory_size));
-                for page in page..(page + PAGES_A_STEP).min(text + constants) {
-                    let (segment, page) = if page < text { (&entry.text, page) } else { (&entry.rodata, page - text) };
-                    if domain::restore_page(&mut self.machine, object, image, segment, page) {
-                        self.domains[object].was_damaged = true;
-                    }
-                }
-                let next = page + PAGES_A_STEP;
-                self.domains[object].work = if next < text + constants { Work::Verify(next) } else { Work::Memory(0) };
+                let (next, _) = self.verify(object, page);
+                self.domains[object].work = if next > 0 { Work::Verify(next) } else { Work::Memory(0) };
             }
             Work::Memory(page) => {
                 let image = image();

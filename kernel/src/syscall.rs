@@ -34,6 +34,11 @@ impl Kernel {
             KernelCall::Return | KernelCall::ReturnFlush if object => {
                 self.on_return(thread, call == KernelCall::ReturnFlush)
             }
+            KernelCall::ReturnError if object => {
+                if self.believes_error(thread) {
+                    self.on_return(thread, r1 == 1);
+                }
+            }
             KernelCall::Return | KernelCall::ReturnFlush => {
                 // The fast path has used these registers before it saw that there is nothing to return from.
                 self.threads[thread].top_mut().registers[8..13].fill(0);
@@ -67,6 +72,10 @@ impl Kernel {
             }
             KernelCall::Notify if object => self.on_notify(thread, r0),
             KernelCall::Acknowledge if object => self.on_acknowledge(thread, r0),
+            KernelCall::Emit if object => self.with_right(thread, Rights::EMIT, |kernel| {
+                let result = kernel.emit(thread, [r0, r1, r2, r3]);
+                kernel.answer(thread, result, 0);
+            }),
             KernelCall::Deadline => self.with_right(thread, Rights::DEADLINE, |kernel| {
                 let domain = kernel.domain_of(thread);
                 kernel.domains[domain].deadline = u64::from(r1) << 32 | u64::from(r0);

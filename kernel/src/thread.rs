@@ -249,6 +249,13 @@ impl Thread {
         self.frame_address(depth) + 68
     }
 
+    /// Failures at the same place of this object count as if at others.
+    pub fn forgive(&mut self, object: usize) {
+        for frame in &mut self.frames {
+            frame.stuck = frame.stuck.filter(|failed| usize::from(*failed) != object);
+        }
+    }
+
     /// Notes that the client of a session is to be notified; `false` if there is no room.
     pub fn note(&mut self, binding: BindingId) -> bool {
         let place = self.notes.iter_mut().find(|note| note.is_none_or(|known| known == binding));

@@ -74,6 +74,14 @@ pub enum KernelCall {
     Acknowledge = 23,
     /// Does r4 ([`Control`]) to an object: r0-r3 = its name. Right `CONTROL`.
     Control = 24,
+    /// Ends an activation of a method with an error: r0 = its code, r1 = 1 to ask for the `flush` hook. As
+    /// [`KernelCall::Return`], but a service whose manifest
+    /// says `doubt_errors` is not believed at once: the request is undone, the object rebuilt, and the method run once more.
+    ReturnError = 25,
+    /// Writes a device register and notes it, both or neither: r0 = address of the register in the device window, r1 = its
+    /// value, r2 = address of a word of the open SSR, r3 = the word's new value. In `flush` only, whose effects on the
+    /// SSR are not undone. Right `EMIT`.
+    Emit = 26,
 }
 
 /// What [`KernelCall::Control`] does to an object.
@@ -112,7 +120,7 @@ impl TryFrom<u32> for KernelCall {
 
     fn try_from(number: u32) -> Result<Self, Error> {
         use KernelCall::*;
-        const ALL: [KernelCall; 25] = [
+        const ALL: [KernelCall; 27] = [
             Call,
             Return,
             ReturnFlush,
@@ -138,6 +146,8 @@ impl TryFrom<u32> for KernelCall {
             Notify,
             Acknowledge,
             KernelCall::Control,
+            ReturnError,
+            Emit,
         ];
         ALL.get(number as usize).copied().ok_or(Error::NoSuchCall)
     }

@@ -54,6 +54,8 @@ bitflags! {
         const DEADLINE = 1 << 7;
         /// `control`: restart, hold, stop, start and probe services.
         const CONTROL = 1 << 8;
+        /// `emit`: write a device register and note that in one step.
+        const EMIT = 1 << 9;
     }
 }
 
@@ -71,6 +73,8 @@ bitflags! {
         const SCHEDULER = 1 << 3;
         /// `role = "supervisor"`: the kernel tells it of failures, and never gives it up. At most one.
         const SUPERVISOR = 1 << 4;
+        /// `doubt_errors`: an error that a method returns is believed only if a rebuilt object returns one, too.
+        const DOUBT_ERRORS = 1 << 5;
     }
 }
 

@@ -256,4 +256,6 @@ pub enum Trace {
     Throttled = 8,
     /// The scheduler was not there to decide; value = [`ObjectState`].
     NoScheduler = 9,
+    /// A method returned an error that was not believed, and runs once more; value = the error.
+    Doubt = 10,
 }

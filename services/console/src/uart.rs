@@ -1,6 +1,7 @@
 //! PL011 (Arm DDI 0183): output by polling, input by interrupts.
 
 use rt::abi::layout::MMIO_BASE;
+use rt::{Error, sys};
 use tock_registers::interfaces::{ReadWriteable, Readable, Writeable};
 use tock_registers::registers::{ReadOnly, ReadWrite, WriteOnly};
 use tock_registers::{register_bitfields, register_structs};
@@ -60,8 +61,11 @@ register_structs! {
 pub trait Port {
     /// Takes hold of the device.
     fn take() -> Self;
-    /// Sends a byte. May wait for as long as the budget lasts.
-    fn put(&self, byte: u8);
+    /// Sends a byte, and sets `note` to `noted`: both or neither. May wait for as long as the budget lasts.
+    ///
+    /// # Errors
+    /// Those of the kernel, if the manifest is not what this needs.
+    fn put(&self, byte: u8, note: &mut u32, noted: u32) -> Result<(), Error>;
     /// A byte received, if there is one.
     fn get(&self) -> Option<u8>;
     /// Forgets the interrupts of what was received so far. Before it is taken out: what comes meanwhile interrupts again.
@@ -90,11 +94,12 @@ impl Port for Uart {
     }
 
     /// Waits while the FIFO is full: a line that does not move ends in the budget of the flush.
-    fn put(&self, byte: u8) {
+    fn put(&self, byte: u8, note: &mut u32, noted: u32) -> Result<(), Error> {
         while self.registers.flags.is_set(Flags::TXFF) {
             core::hint::spin_loop();
         }
-        self.registers.data.write(Data::DATA.val(byte.into()));
+        let register = (&raw const self.registers.data).addr() as u32;
+        sys::emit(register, Data::DATA.val(byte.into()).value, note, noted)
     }
 
     fn get(&self) -> Option<u8> {

@@ -38,6 +38,12 @@ pub trait Service: Sized + 'static {
         Ok(())
     }
 
+    /// Whether a session's state, its tail included, makes sense. Asked before anything is committed: a request that leaves it
+    /// otherwise is undone and runs again.
+    fn is_sound(_session: &Session<Self::State>) -> bool {
+        true
+    }
+
     /// The request is committed: put out what was held back. Runs again if it fails, from the state it left.
     ///
     /// # Errors
@@ -238,16 +244,41 @@ impl Activation {
         let service = unsafe { O::slot().get(&mut self) };
         let result = body(service, &mut session);
         P::end();
+        check::<O::Service>(&session);
         let call = if session.flush_requested() { KernelCall::ReturnFlush } else { KernelCall::Return };
         match result {
             Some(Ok(value)) => {
                 let [r1, r2, r3, r4] = registers(value);
                 arch::leave(call, [used(0), r1, r2, r3, r4])
             }
-            Some(Err(error)) => finish(call, error.code()),
-            None => finish(call, Error::BadArgument as u32),
+            Some(Err(error)) => refuse(call, error.code()),
+            None => refuse(call, Error::BadArgument as u32),
         }
     }
+}
+
+/// Lets no state be committed that does not make sense: what made it so is undone with the request.
+#[inline(always)]
+fn check<S: Service>(session: &Session<S::State>) {
+    #[cold]
+    #[inline(never)]
+    fn damaged() -> ! {
+        panic!("the session's state does not hold");
+    }
+    if !session.holds() || !S::is_sound(session) {
+        damaged();
+    }
+}
+
+/// Ends the activation of a method with an error. Errors can be doubted ([`KernelCall::ReturnError`]), but not the one that says
+/// "ask again", which is part of normal operation.
+#[cold]
+fn refuse(call: KernelCall, code: u32) -> ! {
+    if code == Error::WouldBlock as u32 {
+        finish(call, code);
+    }
+    let flush = used(u32::from(call == KernelCall::ReturnFlush));
+    arch::leave(KernelCall::ReturnError, [used(code), flush, UNUSED, UNUSED, UNUSED])
 }
 
 /// Ends the activation with a code.
@@ -294,6 +325,7 @@ pub extern "C" fn hook<O: Object>(
     if hook == Hook::Step {
         let next = service.step(&mut session, Events::from_bits_truncate(r2));
         end_of_upcall();
+        check::<O::Service>(&session);
         arch::leave(KernelCall::Return, [used(0), used(next.word()), UNUSED, UNUSED, UNUSED]);
     }
     let result = match hook {
@@ -310,6 +342,9 @@ pub extern "C" fn hook<O: Object>(
         }
         Hook::Construct | Hook::Sabotaged | Hook::Event | Hook::Step | Hook::Decide => Ok(()),
     };
+    if result.is_ok() && matches!(hook, Hook::Open | Hook::Reload) {
+        check::<O::Service>(&session);
+    }
     finish(KernelCall::Return, result.map_or_else(|error| error as u32, |()| 0));
 }
 

@@ -320,6 +320,13 @@ impl<S: State> Session<S> {
             && S::validate(S::value(rest))
     }
 
+    /// Whether the content makes sense, as far as the service says what that is ([`SsrState::validate`]).
+    #[inline(always)]
+    pub(crate) fn holds(&self) -> bool {
+        S::PAGES == 0
+            || SsrHeader::ref_from_prefix(self.region.bytes()).is_ok_and(|(_, rest)| S::validate(S::value(rest)))
+    }
+
     /// Number of the session: the same while it lives, restarts of the service included.
     #[inline(always)]
     pub fn number(&self) -> u32 {

@@ -147,6 +147,19 @@ pub fn acknowledge(line: u32) -> Result<(), Error> {
     call(KernelCall::Acknowledge, [used(line), UNUSED, UNUSED, UNUSED, UNUSED, UNUSED]).map(|_| ())
 }
 
+/// Writes a register of the service's own devices and notes it in a word of the open session, both or neither: whatever fails
+/// next, nothing is put out twice or forgotten. In `flush` only. Right `emit`.
+///
+/// # Errors
+/// [`Error::BadAddress`]: no register of its devices, or no word of the open session. [`Error::NotPermitted`]: not in `flush`.
+pub fn emit(register: u32, value: u32, note: &mut u32, noted: u32) -> Result<(), Error> {
+    let at = core::ptr::from_mut(note).expose_provenance() as u32;
+    let done = call(KernelCall::Emit, [used(register), used(value), used(at), used(noted), UNUSED, UNUSED]).map(|_| ());
+    // The kernel has written the word: what the compiler knew of it does not hold any more.
+    core::hint::black_box(note);
+    done
+}
+
 /// Restarts, stops, starts, holds or probes a service. Right `control`.
 ///
 /// # Errors

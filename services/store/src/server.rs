@@ -186,6 +186,10 @@ impl<M: Machine> Service for Server<M> {
         Ok(())
     }
 
+    fn is_sound(session: &Session<State>) -> bool {
+        session::is_sound(session)
+    }
+
     fn reload(&mut self, session: &mut Session<State>) -> Result<(), Error> {
         self.derive(session)?;
         if session.client() < OBJECTS {

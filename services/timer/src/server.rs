@@ -122,6 +122,10 @@ impl<M: Machine> Service for Server<M> {
         Ok(())
     }
 
+    fn is_sound(session: &Session<State>) -> bool {
+        alarms::is_sound(session)
+    }
+
     fn reload(&mut self, session: &mut Session<State>) -> Result<(), Error> {
         let number = session.number();
         self.queue.remove(number);

@@ -190,6 +190,7 @@ enum Call {
     Counter,
     Deadline,
     Control,
+    Emit,
 }
 
 impl Call {
@@ -204,6 +205,7 @@ impl Call {
             Call::Counter => Rights::COUNTER,
             Call::Deadline => Rights::DEADLINE,
             Call::Control => Rights::CONTROL,
+            Call::Emit => Rights::EMIT,
         }
     }
 }
@@ -248,6 +250,7 @@ struct Table {
     spawns: Vec<Spanned<String>>,
     serial: Option<Spanned<bool>>,
     lazy_reload: Option<Spanned<bool>>,
+    doubt_errors: Option<Spanned<bool>>,
     integrity: Option<Spanned<Integrity>>,
     budget: Option<Spanned<u32>>,
     hook_budget: Option<Spanned<u32>>,
@@ -297,6 +300,7 @@ impl Table {
             there("undo_pages", self.undo_pages.as_ref()),
             there("serial", self.serial.as_ref()),
             there("lazy_reload", self.lazy_reload.as_ref()),
+            there("doubt_errors", self.doubt_errors.as_ref()),
             there("integrity", self.integrity.as_ref()),
             there("budget", self.budget.as_ref()),
             there("hook_budget", self.hook_budget.as_ref()),
@@ -423,6 +427,7 @@ pub fn read(file: &Path, text: &str) -> Result<Manifest, Problem> {
     let mut flags = Flags::empty();
     flags.set(Flags::SERIAL, table.serial.is_some_and(Spanned::into_inner));
     flags.set(Flags::LAZY_RELOAD, table.lazy_reload.is_some_and(Spanned::into_inner));
+    flags.set(Flags::DOUBT_ERRORS, table.doubt_errors.is_some_and(Spanned::into_inner));
     flags.set(Flags::INTEGRITY, table.integrity.is_some_and(|value| value.into_inner() == Integrity::Checksum));
     let role_line = table.role.as_ref().map(|role| lines.line(&role.span()));
     let role = table.role.map(Spanned::into_inner);

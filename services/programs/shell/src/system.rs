@@ -120,6 +120,7 @@ fn write_event(out: &mut impl Write, event: &TraceInfo) -> fmt::Result {
         what if what == Trace::End as u32 => writeln!(out, " ended with status {value}"),
         what if what == Trace::Events as u32 => writeln!(out, " dealt with events {value:#x}"),
         what if what == Trace::Throttled as u32 => writeln!(out, ": interrupt {value} came too often"),
+        what if what == Trace::Doubt as u32 => writeln!(out, " returned error {value:#x}, which was not believed"),
         what if what == Trace::NoScheduler as u32 => writeln!(out, " could not decide; the kernel did"),
         what => writeln!(out, ": event {what}, {value:#x}"),
     }
