@@ -260,7 +260,7 @@ impl Kernel {
         if frame.kind == Kind::Event && status != 0 {
             return self.fail(thread, FailureKind::SelfTest, pc, status);
         }
-        if frame.kind == Kind::Reload && status != 0 && !self.believes_error(thread) {
+        if matches!(frame.kind, Kind::Reload | Kind::Flush) && status != 0 && !self.believes_error(thread) {
             return;
         }
         if self.ssr.finish(server_id(server), &mut self.machine).is_err() {

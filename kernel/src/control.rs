@@ -33,14 +33,16 @@ impl Kernel {
                 let probed = self.domains[object].info.probed;
                 self.domains[object].info.probed = if probed == 0 { self.tick.max(1) } else { probed };
                 self.post(object, Events::HEARTBEAT.bits());
-                // What the object cannot find out itself.
-                let (next, damaged) = self.verify(object, self.domains[object].verified);
-                self.domains[object].verified = next;
-                if damaged {
-                    self.report(object, "had damaged text or constants: restored, and rebuilt");
-                    self.domains[object].suspect = true;
-                    self.domains[object].order = Some(Control::Restart);
-                    self.rouse(object);
+                // What they cannot find out themselves; nobody else asks the supervisor.
+                for object in [Some(object), self.supervisor].into_iter().flatten() {
+                    let (next, damaged) = self.verify(object, self.domains[object].verified);
+                    self.domains[object].verified = next;
+                    if damaged {
+                        self.report(object, "had damaged text or constants: restored, and rebuilt");
+                        self.domains[object].suspect = true;
+                        self.domains[object].order = Some(Control::Restart);
+                        self.rouse(object);
+                    }
                 }
             }
             Control::Start if matches!(self.domains[object].state, ObjectState::Held | ObjectState::Stopped) => {

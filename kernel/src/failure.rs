@@ -104,7 +104,7 @@ impl Kernel {
         self.discard(thread, pc);
     }
 
-    /// A method, or a reload, returns an error. Whether that is believed; if not, the method runs once more, in an object that is
+    /// A method, a reload or a flush returns an error. Whether that is believed; if not, the method runs once more, in an object that is
     /// rebuilt from verified text, and what it returns then is believed. Not more often than its sessions can bear.
     pub fn believes_error(&mut self, thread: usize) -> bool {
         let server = self.domain_of(thread);
@@ -116,7 +116,9 @@ impl Kernel {
                     self.tick.wrapping_sub(self.domains[server].doubted) > info.clients / SESSIONS_A_TICK
                 }
                 // Not after an error that was doubted, but after a failure.
-                (Kind::Method | Kind::Reload, attempts) => attempts == 0 || attempts == 1 && frame.failed_at != 0,
+                (Kind::Method | Kind::Reload | Kind::Flush, attempts) => {
+                    attempts == 0 || attempts == 1 && frame.failed_at != 0
+                }
                 _ => false,
             };
         if doubts {

@@ -320,11 +320,13 @@ impl<S: State> Session<S> {
             && S::validate(S::value(rest))
     }
 
-    /// Whether the content makes sense, as far as the service says what that is ([`SsrState::validate`]).
+    /// Whether it is this state's, and its content makes sense, as far as the service says what that is
+    /// ([`SsrState::validate`]). The rest of the header is the kernel's to examine.
     #[inline(always)]
     pub(crate) fn holds(&self) -> bool {
         S::PAGES == 0
-            || SsrHeader::ref_from_prefix(self.region.bytes()).is_ok_and(|(_, rest)| S::validate(S::value(rest)))
+            || SsrHeader::ref_from_prefix(self.region.bytes())
+                .is_ok_and(|(header, rest)| header.tag == S::tag() && S::validate(S::value(rest)))
     }
 
     /// Number of the session: the same while it lives, restarts of the service included.
