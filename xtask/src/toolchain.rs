@@ -113,6 +113,11 @@ impl Toolchain {
         }
     }
 
+    /// The exact compiler, in a line.
+    pub fn identity(&self) -> String {
+        host::first_line(Command::new(&self.rustc).arg("-V")).unwrap_or_default()
+    }
+
     fn complete(compiler: &Compiler) -> Toolchain {
         Toolchain { cargo: compiler.cargo.clone(), rustc: compiler.rustc.clone(), sysroot: None }
     }

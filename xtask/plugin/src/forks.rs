@@ -436,9 +436,11 @@ impl Forks {
         let end = if end == End::Complete && ticks > self.job.limit { End::Limit } else { end };
         let mut console = self.parents_console();
         console.extend(std::fs::read(self.console_of(child.number)).unwrap_or_default());
+        // One that was planned and never struck is told of.
+        let missed = child.plan.second.map(|_| Injection::Failed("the point was not reached".into()));
         let observation = Observation {
             first: child.first,
-            second: child.second,
+            second: child.second.or(missed),
             end,
             ticks,
             console,

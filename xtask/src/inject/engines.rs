@@ -1,13 +1,27 @@
-//! The ways to carry out experiments.
+//! The ways to carry out experiments, and the choice between them.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use experiment::{Job, Observation, Planned};
 
-use super::forks;
+use super::plan::Experiment;
 use super::unit::Unit;
+use super::{engine, forks};
+
+/// How experiments are carried out. The results are the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Engine {
+    /// By forks if the emulator passes the self-test, else by the public interfaces.
+    Auto,
+    /// The emulator forks itself at each point: fast, but needs functions of it that are no public interface.
+    Forks,
+    /// By QEMU's monitor, gdb stub and recorder of runs.
+    Public,
+}
 
 /// What campaigns are carried out with.
 pub struct Engines {
@@ -15,6 +29,8 @@ pub struct Engines {
     pub plugin: PathBuf,
     /// Experiments at the same time.
     pub parallel: u32,
+    /// Which one.
+    pub engine: Engine,
 }
 
 impl Engines {
@@ -28,6 +44,62 @@ impl Engines {
         job: &Job,
         done: &mut dyn FnMut(&Planned, Observation) -> Result<ControlFlow<()>>,
     ) -> Result<()> {
-        forks::run(&unit.machine, &self.plugin, job, done)
+        match self.engine {
+            Engine::Public => engine::run(&unit.machine, &unit.golden, job, done),
+            Engine::Forks | Engine::Auto => forks::run(&unit.machine, &self.plugin, job, done),
+        }
+    }
+
+    /// The observations of a job, and how long they took.
+    fn observe(&self, unit: &Unit<'_>, job: &Job) -> Result<(BTreeMap<String, Observation>, Duration)> {
+        let (mut seen, now) = (BTreeMap::new(), Instant::now());
+        self.run(unit, job, &mut |plan, observation| {
+            seen.insert(plan.id.clone(), observation);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok((seen, now.elapsed()))
+    }
+
+    /// Carries out the same experiments by forks and by the public interfaces. `None` if all observations agree, else the first
+    /// difference.
+    ///
+    /// # Errors
+    /// If the public interfaces fail.
+    pub fn self_test(&self, unit: &Unit<'_>, experiments: &[Experiment]) -> Result<Option<String>> {
+        let job = self.sample(unit, experiments);
+        let public = Engines { plugin: self.plugin.clone(), parallel: self.parallel, engine: Engine::Public };
+        let (expected, _) = public.observe(unit, &job).context("the self-test of the public interfaces failed")?;
+        let found = match self.observe(unit, &job) {
+            Ok((found, _)) => found,
+            Err(error) => return Ok(Some(format!("{error:#}"))),
+        };
+        let other = expected.iter().find(|(id, observation)| found.get(*id) != Some(observation));
+        Ok(other.map(|(id, _)| format!("{id} is observed otherwise")))
+    }
+
+    /// How many experiments a second each way carries out, and one emulator for each experiment: measured one after the
+    /// other, one experiment at a time.
+    ///
+    /// # Errors
+    /// If one of the ways fails.
+    pub fn rates(&self, unit: &Unit<'_>, experiments: &[Experiment]) -> Result<Vec<(&'static str, f64)>> {
+        let job = Job { parallel: 1, ..self.sample(unit, experiments) };
+        if job.experiments.is_empty() {
+            bail!("there is nothing to measure with");
+        }
+        let rate = |time: Duration| job.experiments.len() as f64 / time.as_secs_f64();
+        let plain = rate(engine::baseline(&unit.machine, &unit.golden, &job)?);
+        let one = |engine| Engines { plugin: self.plugin.clone(), parallel: 1, engine }.observe(unit, &job);
+        let (_, public) = one(Engine::Public)?;
+        let (_, forks) = one(Engine::Forks)?;
+        Ok(vec![("one emulator each", plain), ("public interfaces", rate(public)), ("forks", rate(forks))])
+    }
+
+    /// A job of experiments that strike the target itself.
+    fn sample(&self, unit: &Unit<'_>, experiments: &[Experiment]) -> Job {
+        let mut own: Vec<Planned> =
+            experiments.iter().filter(|one| !one.fault.strikes_kernel()).map(|one| one.planned.clone()).collect();
+        own.sort_by_key(|plan| plan.at);
+        unit.job(unit.text.clone(), own, self.parallel)
     }
 }

@@ -3,6 +3,7 @@
 use abi::layout::PAGE;
 use anyhow::{Context, Result, bail};
 
+use super::fault::POST;
 use super::layout::Layout;
 
 /// First of the domains that are processes (`kernel::domain::OBJECTS`).
@@ -88,7 +89,7 @@ impl Kernel {
             text: (layout.symbol("__kernel_start")?, layout.symbol("__rodata_start")?),
             vectors: (vectors, vectors + 32),
             recovery: layout.symbol("recover::<impl kernel::kernel::Kernel>::start_recovery")?,
-            post: layout.symbol("event::<impl kernel::kernel::Kernel>::post")?,
+            post: layout.symbol(&format!("event::<impl kernel::kernel::Kernel>::{POST}"))?,
             tick: base + layout.path(kernel, "tick")?.offset,
             views: base + views.offset,
             locks: (base + lock.offset, domains.stride),

@@ -131,14 +131,6 @@ impl<'f> Layout<'f> {
         path.split('.').try_fold(at, |at, name| self.field(at, name)).with_context(|| format!("looking for {path}"))
     }
 
-    /// Bytes of what lies at a place.
-    ///
-    /// # Errors
-    /// If the debug information does not say so.
-    pub fn size(&self, at: At) -> Result<u32> {
-        self.size_of(&self.units[at.unit], at.kind)
-    }
-
     fn size_of(&self, unit: &Unit<'f>, kind: UnitOffset) -> Result<u32> {
         number(unit.entry(kind)?.attr_value(dw::DW_AT_byte_size)).context("a type without a size")
     }

@@ -14,9 +14,8 @@
 //! **Architecture invariant:** the plan and the results depend on the sources, the emulator and the seed alone: not on the
 //! engine, on the number of jobs, on shards or interruptions.
 
-#![allow(dead_code, unused_imports)]
-
 mod campaign;
+mod engine;
 mod engines;
 mod fault;
 mod forks;
@@ -28,11 +27,12 @@ mod machine;
 mod model;
 mod plan;
 mod replay;
+mod report;
 mod results;
 mod statistics;
 mod unit;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command as Process, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -43,9 +43,10 @@ use crate::disk;
 use crate::host;
 use crate::postmortem::Executables;
 use crate::qemu;
+use crate::toolchain::Toolchain;
 use crate::workspace::Workspace;
 use campaign::Part;
-use engines::Engines;
+use engines::{Engine, Engines};
 use fault::FaultModel;
 use model::Recovery;
 use plan::Plan;
@@ -54,6 +55,17 @@ use unit::Unit;
 
 /// Bytes of the disk of the workloads, at most.
 const DISK_ROOM: usize = 12 << 20;
+/// What the self-test of forks is done with: each way to change the machine.
+const SAMPLE: [FaultModel; 6] = [
+    FaultModel::Register,
+    FaultModel::Flip(model::Region::Stack),
+    FaultModel::Skip,
+    FaultModel::Swifi(fault::Mutation::Bit),
+    FaultModel::Crash(fault::Crash::DataAbort),
+    FaultModel::Crash(fault::Crash::Panic),
+];
+/// Experiments of the self-test.
+const SAMPLES: u64 = 12;
 /// Services that are tested if none is named: those with a workload.
 const SERVICES: [&str; 6] = ["timer", "scheduler", "fs", "console", "store", "supervisor"];
 
@@ -85,6 +97,29 @@ enum Command {
     Replay {
         /// Its name, as in results.jsonl and in the report
         id: String,
+        /// Stop at the fault, and wait for gdb
+        #[arg(long, conflicts_with = "trace")]
+        gdb: bool,
+        /// Show the instructions from the fault to the first failure
+        #[arg(long)]
+        trace: bool,
+    },
+    /// Write the report of a campaign anew, and show its table
+    Report {
+        /// Its folder
+        folder: PathBuf,
+        /// One JSON object for each service and fault model instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Measure how many experiments a second each way to carry them out can do
+    Rates {
+        /// The service to measure with
+        #[arg(long, value_name = "S", default_value = "store")]
+        service: String,
+        /// Experiments
+        #[arg(long, value_name = "N", default_value_t = 64)]
+        count: u64,
     },
     /// Services and fault models
     List,
@@ -125,6 +160,9 @@ struct Options {
     /// One JSON object for each service and fault model instead of a table
     #[arg(long)]
     json: bool,
+    /// How experiments are carried out; the results are the same
+    #[arg(long, value_name = "WAY", default_value = "auto")]
+    engine: Engine,
 }
 
 impl Inject {
@@ -140,11 +178,24 @@ impl Inject {
                 host::say(&format!("{} experiments in {}", merged.records.len(), out.display()));
                 Ok(ExitCode::SUCCESS)
             }
-            Some(Command::Replay { id }) => {
-                let Setup { emulator, engine, system, disk } = Setup::new(workspace, Some(1))?;
-                replay::replay(&system, &Executables::of(&system)?, &emulator, &engine, &disk, &id)?;
+            Some(Command::Replay { id, gdb, trace }) => {
+                let setup = Setup::new(workspace, Some(1), Engine::Forks)?;
+                let executables = Executables::of(&setup.system)?;
+                let show = match (gdb, trace) {
+                    (true, _) => replay::Show::Gdb,
+                    (_, true) => replay::Show::Trace,
+                    _ => replay::Show::Outcome,
+                };
+                replay::replay(&setup, &executables, &id, show)?;
                 Ok(ExitCode::SUCCESS)
             }
+            Some(Command::Report { folder, json }) => {
+                let results = results::Results::read(&folder)?;
+                results.notices.iter().for_each(|notice| host::say(notice));
+                tell(&folder, &results, json)?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Some(Command::Rates { service, count }) => rates(workspace, &service, count),
             Some(Command::List) => {
                 list();
                 Ok(ExitCode::SUCCESS)
@@ -170,10 +221,7 @@ impl Options {
         if self.service.is_empty() {
             self.service = SERVICES.map(str::to_owned).to_vec();
         }
-        let known = unit::targets();
-        for service in &self.service {
-            ensure!(known.contains(&service.as_str()), "there is no service {service}; known are {}", known.join(", "));
-        }
+        known(&self.service)?;
         if self.baselines {
             self.recovery = Recovery::ALL.to_vec();
         } else if self.recovery.is_empty() {
@@ -183,26 +231,29 @@ impl Options {
             (Some(folder), _) | (None, Some(folder)) => folder.clone(),
             (None, None) => next_folder(workspace)?,
         };
-        let Setup { emulator, engine, system, disk } = Setup::new(workspace, self.jobs)?;
-        let executables = Executables::of(&system)?;
+        let mut setup = Setup::new(workspace, self.jobs, self.engine)?;
+        let executables = Executables::of(&setup.system)?;
         let mut parts = Vec::new();
         for service in &self.service {
             for recovery in &self.recovery {
                 let bar = host::spinner(&format!("golden run of {service} ({})", recovery.name()));
-                let unit = Unit::prepare(&system, &executables, &emulator, &engine.plugin, &disk, service, *recovery)?;
-                let plan = Plan::new(&unit, &engine, &self.fault, self.count)?;
+                let unit = Unit::prepare(&setup, &executables, service, *recovery)?;
+                if setup.engines.engine == Engine::Auto {
+                    setup.choose(&unit, self.seed)?;
+                }
+                let plan = Plan::new(&unit, &setup.engines, &self.fault, self.count)?;
                 bar.finish_and_clear();
                 parts.push(Part { unit, plan });
             }
         }
-        let configuration = self.configuration(workspace, &emulator, &parts)?;
+        let configuration = self.configuration(workspace, &setup, &parts)?;
         let (mut campaign, notices) = match &self.resume {
             Some(_) => Campaign::resume(&folder, &configuration)?,
             None => (Campaign::create(&folder, &configuration, self.shard)?, Vec::new()),
         };
         notices.iter().for_each(|notice| host::say(notice));
         host::say(&format!("{} experiments, results in {}", campaign.planned(), folder.display()));
-        if !campaign::carry_out(&mut campaign, &parts, &engine, self.seed)? {
+        if !campaign::carry_out(&mut campaign, &parts, &setup.engines, self.seed)? {
             host::say(&format!(
                 "broken off after {} of {} experiments; go on with the same command and --resume {}",
                 campaign.records().len(),
@@ -212,19 +263,11 @@ impl Options {
             return Ok(ExitCode::FAILURE);
         }
         let results = campaign.finish()?;
-        let groups = summary::groups(&results.configuration, &results.records);
-        if self.json {
-            print!("{}", summary::json(&groups)?);
-        }
+        tell(&folder, &results, self.json)?;
         Ok(ExitCode::SUCCESS)
     }
 
-    fn configuration(
-        &self,
-        workspace: &Workspace,
-        emulator: &std::path::Path,
-        parts: &[Part<'_>],
-    ) -> Result<Configuration> {
+    fn configuration(&self, workspace: &Workspace, setup: &Setup, parts: &[Part<'_>]) -> Result<Configuration> {
         let git = |arguments: &[&str]| {
             let output = host::output(Process::new("git").args(arguments).current_dir(&workspace.root)).ok()?;
             output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
@@ -236,8 +279,8 @@ impl Options {
             format: Configuration::FORMAT,
             commit: git(&["rev-parse", "HEAD"]).unwrap_or_else(|| "unknown".to_owned()),
             dirty: git(&["status", "--porcelain"]).is_some_and(|changes| !changes.is_empty()),
-            compiler: String::new(),
-            qemu: host::first_line(Process::new(emulator).arg("--version"))
+            compiler: setup.compiler.clone(),
+            qemu: host::first_line(Process::new(&setup.emulator).arg("--version"))
                 .context("the emulator does not say its version")?,
             seed: self.seed,
             count: self.count,
@@ -245,27 +288,81 @@ impl Options {
             services: self.service.clone(),
             faults: faults.iter().map(|model| model.name().to_owned()).collect(),
             recovery: self.recovery.clone(),
-            engine: "forks".to_owned(),
+            engine: format!("{:?}", setup.engines.engine).to_lowercase(),
             golden: parts.iter().map(|part| part.unit.told()).collect(),
         })
     }
 }
 
 /// What every experiment needs.
-struct Setup {
+pub struct Setup {
     emulator: PathBuf,
-    engine: Engines,
+    engines: Engines,
     system: System,
     disk: Vec<u8>,
+    compiler: String,
 }
 
 impl Setup {
-    fn new(workspace: &Workspace, jobs: Option<u32>) -> Result<Setup> {
+    fn new(workspace: &Workspace, jobs: Option<u32>, engine: Engine) -> Result<Setup> {
         let emulator = qemu::find()?;
-        let engine = Engines { plugin: machine::plugin(workspace)?, parallel: jobs.map_or_else(processors, Ok)? };
+        let plugin = machine::plugin(workspace)?;
+        let engines = Engines { plugin, parallel: jobs.map_or_else(processors, Ok)?, engine };
+        let compiler = Toolchain::find(workspace)?.identity();
         let system = System::build(workspace)?;
-        Ok(Setup { emulator, engine, system, disk: disk::load(None, DISK_ROOM)? })
+        Ok(Setup { emulator, engines, system, disk: disk::load(None, DISK_ROOM)?, compiler })
     }
+
+    /// Decides how experiments are carried out: by forks if that gives the same as the public interfaces.
+    fn choose(&mut self, unit: &Unit<'_>, seed: u64) -> Result<()> {
+        let plan = Plan::new(unit, &self.engines, &SAMPLE, SAMPLES)?;
+        self.engines.engine = match self.engines.self_test(unit, &plan.experiments(unit, seed, 0)?)? {
+            None => Engine::Forks,
+            Some(why) => {
+                host::say(&format!(
+                    "forking the emulator does not work here ({why}): by its public interfaces, slower"
+                ));
+                Engine::Public
+            }
+        };
+        Ok(())
+    }
+}
+
+/// Writes the report, and shows the results.
+fn tell(folder: &Path, results: &results::Results, json: bool) -> Result<()> {
+    let page = report::write(folder, results)?;
+    if json {
+        print!("{}", summary::json(&summary::groups(&results.configuration, &results.records))?);
+    } else {
+        println!("{}\n{}", report::bars(results), report::table(results));
+    }
+    host::say(&format!("report: {}", page.display()));
+    Ok(())
+}
+
+/// Measures the ways to carry experiments out.
+fn rates(workspace: &Workspace, service: &str, count: u64) -> Result<ExitCode> {
+    known(&[service.to_owned()])?;
+    let setup = Setup::new(workspace, Some(1), Engine::Forks)?;
+    let executables = Executables::of(&setup.system)?;
+    let unit = Unit::prepare(&setup, &executables, service, Recovery::Rollback)?;
+    let plan = Plan::new(&unit, &setup.engines, &[], count)?;
+    let rates = setup.engines.rates(&unit, &plan.experiments(&unit, 1, 0)?)?;
+    let plain = rates.first().map_or(1.0, |(_, rate)| *rate);
+    for (way, rate) in rates {
+        println!("{way:<20} {rate:8.1} experiments a second, {:5.1} times", rate / plain);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether all of these can be tested.
+fn known(services: &[String]) -> Result<()> {
+    let known = unit::targets();
+    for service in services {
+        ensure!(known.contains(&service.as_str()), "there is no service {service}; known are {}", known.join(", "));
+    }
+    Ok(())
 }
 
 /// A folder that does not exist yet.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-pub use experiment::{Action, End, Injection, Observation, Planned};
+pub use experiment::{Action, End, Injection, Observation};
 use serde::{Deserialize, Serialize};
 
 /// What came of an experiment: exactly one of these. Of several that hold, the last in this order.

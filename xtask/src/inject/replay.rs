@@ -1,52 +1,75 @@
 //! One experiment again, by its name.
 
 use std::ops::ControlFlow;
-use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
+use experiment::Job;
 use trial::Entry;
 
-use super::campaign;
-use super::engines::Engines;
 use super::fault::FaultModel;
 use super::judge::Run;
 use super::model::Recovery;
-use super::plan::{self, Plan};
+use super::plan::{self, Experiment, Plan};
 use super::unit::{self, Unit};
-use crate::artefact::System;
+use super::{Setup, campaign, engine};
 use crate::host;
 use crate::postmortem::Executables;
+
+/// Instructions of a trace, at most.
+const MAX_TRACED: u32 = 20_000;
+
+/// What is shown of the experiment.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Show {
+    /// What came of it.
+    Outcome,
+    /// The machine at the fault, to gdb.
+    Gdb,
+    /// The instructions from the fault to the first failure.
+    Trace,
+}
 
 /// Carries the experiment out and tells everything that was seen of it.
 ///
 /// # Errors
 /// If there is no such experiment, or the emulator fails.
-pub fn replay(
-    system: &System,
-    executables: &Executables,
-    emulator: &Path,
-    engine: &Engines,
-    disk: &[u8],
-    id: &str,
-) -> Result<()> {
+pub fn replay(setup: &Setup, executables: &Executables, id: &str, show: Show) -> Result<()> {
     let (service, recovery, model, seed, number) = plan::parse(id)?;
     ensure!(unit::targets().contains(&service), "there is no service {service}");
     let recovery = Recovery::from_str(recovery, false).map_err(anyhow::Error::msg)?;
     let model = FaultModel::try_from(model.to_owned()).map_err(anyhow::Error::msg)?;
     let bar = host::spinner(&format!("golden run of {service} ({})", recovery.name()));
-    let unit = Unit::prepare(system, executables, emulator, &engine.plugin, disk, service, recovery)?;
-    let experiment = Plan::one(&unit, engine, model, seed, number)?;
+    let unit = Unit::prepare(setup, executables, service, recovery)?;
+    let experiment = Plan::one(&unit, &setup.engines, model, seed, number)?;
     bar.finish_and_clear();
-    let symbols = unit.symbols()?;
     let target = if model.strikes_kernel() { unit.interrupt_points() } else { unit.text.clone() };
+    let job = unit.job(target, vec![experiment.planned.clone()], 1);
+    match show {
+        Show::Outcome => outcome(setup, &unit, &experiment, &job),
+        Show::Gdb => {
+            let standing = engine::stand(&unit.machine, &unit.golden, &job)?;
+            host::say(&format!("{id} at {:#x}: {:x?}", experiment.planned.pc, standing.injection));
+            println!(
+                "gdb-multiarch {} -ex 'target remote {}'",
+                unit.executable(setup)?.display(),
+                standing.socket.display()
+            );
+            host::say("the machine stands at the fault; it ends when gdb ends it (`kill`)");
+            standing.wait()
+        }
+        Show::Trace => trace(&unit, &job),
+    }
+}
+
+fn outcome(setup: &Setup, unit: &Unit<'_>, experiment: &Experiment, job: &Job) -> Result<()> {
     let mut seen = None;
-    engine.run(&unit, &unit.job(target, vec![experiment.planned.clone()], 1), &mut |_, observation| {
+    setup.engines.run(unit, job, &mut |_, observation| {
         seen = Some(observation);
         Ok(ControlFlow::Break(()))
     })?;
     let observation = seen.context("the experiment did not come to its end")?;
-    let record = campaign::judged(&unit, &symbols, &experiment, &observation)?;
+    let record = campaign::judged(unit, &unit.symbols()?, experiment, &observation)?;
     println!("{}", serde_json::to_string_pretty(&record)?);
     println!("console:");
     String::from_utf8_lossy(&observation.console).lines().for_each(|line| println!("  {}", line.trim_end()));
@@ -54,6 +77,30 @@ pub fn replay(
     for (golden, client) in unit.run.clients.iter().zip(&run.clients) {
         differences(golden.number, &golden.entries, &client.entries);
     }
+    Ok(())
+}
+
+/// The instructions from the fault to the first failure, or to the bound on their number: those of the target with their lines.
+fn trace(unit: &Unit<'_>, job: &Job) -> Result<()> {
+    let (own, kernel) = (unit.symbols()?, unit.kernel_symbols()?);
+    let (mut number, mut last) = (0, String::new());
+    let within = |ranges: &[(u32, u32)], at: u32| ranges.iter().any(|(start, end)| *start <= at && at < *end);
+    engine::trace(&unit.machine, &unit.golden, job, &mut |pc, physical| {
+        let symbols = match physical {
+            Some(at) if within(&unit.text, at) => Some(&own),
+            Some(at) if within(&[job.kernel], at) => Some(&kernel),
+            _ => None,
+        };
+        let place = symbols.and_then(|symbols| symbols.places(pc).into_iter().next()).unwrap_or_default();
+        let function = place.function.unwrap_or_else(|| "elsewhere".to_owned());
+        let line = place.line.map(|(file, line)| format!(" {}:{line}", file.display())).unwrap_or_default();
+        let text = format!("{function}{line}");
+        println!("{number:>6} {pc:#010x} {}", if text == last { "" } else { &text });
+        last = text;
+        number += 1;
+        let failed = physical == Some(job.recorder);
+        Ok(if failed || number >= MAX_TRACED { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
     Ok(())
 }
 

@@ -14,8 +14,8 @@ use super::guest::{Kernel, Served};
 use super::judge::{self, Run, Speakers, Struck};
 use super::machine::Machine;
 use super::model::Recovery;
-use super::results;
-use crate::artefact::{Bootable, System};
+use super::{Setup, results};
+use crate::artefact::Bootable;
 use crate::guest::KERNEL;
 use crate::image::{Executable, Manifest, Start};
 use crate::postmortem::{Executables, Symbols};
@@ -99,24 +99,17 @@ impl<'s> Unit<'s> {
     ///
     /// # Errors
     /// If something is missing, or the golden run is not what it should be.
-    pub fn prepare(
-        system: &System,
-        executables: &'s Executables,
-        emulator: &Path,
-        plugin: &Path,
-        disk: &[u8],
-        service: &str,
-        recovery: Recovery,
-    ) -> Result<Unit<'s>> {
+    pub fn prepare(setup: &Setup, executables: &'s Executables, service: &str, recovery: Recovery) -> Result<Unit<'s>> {
+        let Setup { emulator, engines, system, disk, .. } = setup;
         let workload = Workload::ALL.iter().copied().find(|workload| workload.name() == service).unwrap_or(GENERAL);
         let starts = [Start { program: ROOT, instances: 1, argument: workload.number() }];
-        let bootable = system.pack("inject", &starts, Some(disk))?;
+        let bootable = system.pack_with("inject", &starts, Some(disk), recovery.into())?;
         let bytes = std::fs::read(bootable.path()).context("cannot read the image")?;
         let image = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         let machine = Machine::new(emulator, system.board, &bootable.path())?;
         let kernel_file = std::fs::read(system.executable(KERNEL)?).context("cannot read the kernel")?;
         let kernel = Kernel::read(&kernel_file)?;
-        let golden = Golden::record(&machine, plugin)?;
+        let golden = Golden::record(&machine, &engines.plugin)?;
         let observation = Observation {
             first: Injection::Done { before: 0, after: 0, registers: [0; 17], context: Vec::new() },
             second: None,
@@ -261,16 +254,37 @@ impl<'s> Unit<'s> {
         }
     }
 
+    /// The package of the target.
+    fn package(&self) -> &str {
+        match self.kind() {
+            fault::Kind::Service => &self.service,
+            fault::Kind::Program => CLIENT,
+            fault::Kind::Kernel => KERNEL,
+        }
+    }
+
+    /// The executable of the target, with debug information.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn executable<'p>(&self, setup: &'p Setup) -> Result<&'p Path> {
+        setup.system.executable(self.package())
+    }
+
     /// The symbols of the target.
     ///
     /// # Errors
     /// If its executable cannot be read.
     pub fn symbols(&self) -> Result<Symbols<'_>> {
-        self.executables.symbols(match self.kind() {
-            fault::Kind::Service => &self.service,
-            fault::Kind::Program => CLIENT,
-            fault::Kind::Kernel => KERNEL,
-        })
+        self.executables.symbols(self.package())
+    }
+
+    /// The symbols of the kernel.
+    ///
+    /// # Errors
+    /// If its executable cannot be read.
+    pub fn kernel_symbols(&self) -> Result<Symbols<'_>> {
+        self.executables.symbols(KERNEL)
     }
 
     /// What the results say of the golden run.

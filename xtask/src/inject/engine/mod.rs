@@ -33,14 +33,12 @@ mod steps;
 mod timeline;
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use experiment::{Action, End, Injection, Job, Observation, Planned};
 
 use crate::inject::golden::Golden;
@@ -52,7 +50,7 @@ use injection::inject;
 use memory::Ram;
 use runner::Runner;
 use second::Double;
-pub use standing::{Standing, stand, trace};
+pub use standing::{stand, trace};
 use state::{State, Template};
 use timeline::{Point, Points};
 

@@ -20,8 +20,8 @@ use clap::builder::PossibleValue;
 use serde::{Deserialize, Serialize};
 
 pub use describe::describe;
-pub use draw::{Candidates, Drawn, Seed, is_interrupt};
-pub use target::{Kind, Regions, Target, heap_in_use};
+pub use draw::{Candidates, Seed, is_interrupt};
+pub use target::{Kind, Target, heap_in_use};
 
 use super::model::Region;
 

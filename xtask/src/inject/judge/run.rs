@@ -117,8 +117,6 @@ pub struct Run {
     pub second: Option<Injection>,
     /// How it ended.
     pub end: End,
-    /// Ticks from the begin mark to the end.
-    pub ticks: u32,
     /// The clients, in the order in which the engine brings their logs.
     pub clients: Vec<Client>,
     /// The kernel's account; `None` if the program that gathers it did not come that far.
@@ -156,12 +154,6 @@ impl Run {
         !self.speakers.prefixes.is_empty()
     }
 
-    /// Number, in the workload, of the client that is this process; `None` for the kernel's own threads and for the program
-    /// that started the clients.
-    pub fn client_of(&self, process: u32) -> Option<u32> {
-        self.clients.iter().find(|client| client.process == process).map(|client| client.number)
-    }
-
     /// Results in all logs.
     pub fn results(&self) -> usize {
         self.clients.iter().map(|client| client.entries.len()).sum()
@@ -186,7 +178,6 @@ impl Run {
             first: observation.first.clone(),
             second: observation.second.clone(),
             end: observation.end,
-            ticks: observation.ticks,
             clients,
             account,
             console,

@@ -1,9 +1,8 @@
 mod world;
 
 use abi::{Error, FailureKind};
-use experiment::{End, Injection, Observation};
-use trial::{ENTRIES, Entry, Failure, Log, MAGIC, Object, SUMMARY_MAGIC, Summary, status};
-use zerocopy::{FromZeros, IntoBytes};
+use experiment::{End, Injection};
+use trial::{ENTRIES, Entry, status};
 
 use super::*;
 use world::*;
@@ -418,7 +417,7 @@ fn memory_that_is_not_there_is_damage() {
     let run = Run::like(&golden, &observation);
     assert_eq!(judge(&golden, &run, &struck()).outcome, Outcome::Collateral);
     assert_eq!(run.clients[1].damage.as_deref(), Some("it is not there"));
-    assert_eq!((run.clients[2].number, run.client_of(67)), (2, Some(2)));
+    assert_eq!((run.clients[2].number, run.clients[2].process), (2, 67));
 }
 
 #[test]

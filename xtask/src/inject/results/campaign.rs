@@ -217,16 +217,6 @@ impl Campaign {
         self.partial = file;
     }
 
-    /// Its configuration.
-    pub fn configuration(&self) -> &Configuration {
-        &self.configuration
-    }
-
-    /// Which part of the whole it is.
-    pub fn shard(&self) -> Shard {
-        self.shard
-    }
-
     /// Whether an experiment remains to be done here.
     pub fn wants(&self, number: u64) -> bool {
         self.shard.has(number) && number < self.configuration.experiments && !self.records.contains_key(&number)
@@ -259,7 +249,7 @@ impl Campaign {
             let folder = self.folder.display();
             return Err(anyhow!(error).context(format!(
                 "cannot write {}. The {} experiments that are in it are safe: make room, then go on with \
-                 `cargo xtask inject --resume {folder}`",
+                 the same options and `--resume {folder}`",
                 self.folder.join(PARTIAL).display(),
                 self.records.len()
             )));

@@ -48,7 +48,7 @@ pub fn read(path: &Path) -> Result<Lines> {
 pub fn damaged(path: &Path, index: usize) -> String {
     let folder = path.parent().unwrap_or(path);
     format!(
-        "line {} of {} is damaged. Remove it, then go on with `cargo xtask inject --resume {}`: its experiment is carried out \
+        "line {} of {} is damaged. Remove it, then go on with the same options and `--resume {}`: its experiment is carried out \
          again",
         index + 1,
         path.display(),

@@ -6,8 +6,9 @@ use abi::Events;
 use proptest::prelude::*;
 
 use super::super::a32;
+use super::super::draw::Drawn;
 use super::super::swifi::mutants;
-use super::super::{Candidates, Crash, Drawn, FaultModel, Mutation, Seed, describe, is_interrupt};
+use super::super::{Candidates, Crash, FaultModel, Mutation, Seed, describe, is_interrupt};
 use super::*;
 use crate::inject::model::{Action, Region};
 
