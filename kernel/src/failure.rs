@@ -113,7 +113,7 @@ impl Kernel {
             && self.recovery == Recovery::Rollback
             && match (frame.kind, frame.attempts) {
                 (Kind::Method, 0) => {
-                    self.tick.wrapping_sub(self.domains[server].doubted) > info.clients / SESSIONS_A_TICK
+                    self.tick.wrapping_sub(self.domains[server].doubted) >= info.clients / SESSIONS_A_TICK
                 }
                 // Not after an error that was doubted, but after a failure.
                 (Kind::Method | Kind::Reload | Kind::Flush, attempts) => {
