@@ -15,9 +15,8 @@ use crate::qemu::{self, Console, Cpu, Machine};
 use crate::workspace::Workspace;
 
 const PROGRAM: &str = "bench";
-/// Marks round the table in README.md.
-const OPEN: &str = "<!-- bench -->";
-const CLOSE: &str = "<!-- /bench -->";
+/// Mark of the table in README.md.
+const MARK: &str = "bench";
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Measures in guest instructions, client stub to client stub, on a cortex-a15.
@@ -159,10 +158,7 @@ impl Bench {
             print!("{}", table(&figures));
         }
         if self.readme {
-            let path = workspace.root.join("README.md");
-            let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            let text = with_table(&text, &table(&figures)).context("README.md has lost the marks of its table")?;
-            std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+            workspace.replace_in_readme(MARK, &table(&figures))?;
         }
         let complete = ROWS.iter().all(|row| amount(&figures, row.name).is_some());
         let good = complete && (within_limits(&figures) || !self.check);
@@ -175,13 +171,6 @@ fn figures<'l>(lines: impl Iterator<Item = &'l str>) -> Result<Vec<Figure>> {
     lines
         .map(|line| serde_json::from_str(line).with_context(|| format!("the measuring program printed {line:?}")))
         .collect()
-}
-
-/// A text with the table between its marks replaced; `None` without marks.
-fn with_table(text: &str, table: &str) -> Option<String> {
-    let (before, rest) = text.split_once(OPEN)?;
-    let (_, after) = rest.split_once(CLOSE)?;
-    Some(format!("{before}{OPEN}\n{table}{CLOSE}{after}"))
 }
 
 fn amount(figures: &[Figure], name: &str) -> Option<Amount> {
@@ -248,9 +237,6 @@ mod tests {
 
     #[test]
     fn the_readme_gets_its_table() {
-        let text = format!("a\n{OPEN}\nold\n{CLOSE}\nb\n");
-        assert_eq!(with_table(&text, "new\n"), Some(format!("a\n{OPEN}\nnew\n{CLOSE}\nb\n")));
-        assert_eq!(with_table("no marks", "new\n"), None);
         let readme = include_str!("../../README.md");
         for row in &ROWS {
             assert!(

@@ -48,6 +48,17 @@ impl Workspace {
         self.target.join("guest")
     }
 
+    /// Replaces what stands in README.md between `<!-- MARK -->` and `<!-- /MARK -->`.
+    ///
+    /// # Errors
+    /// If the file has lost the marks, or cannot be read or written.
+    pub fn replace_in_readme(&self, mark: &str, text: &str) -> Result<()> {
+        let path = self.root.join("README.md");
+        let old = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let new = between_marks(&old, mark, text).with_context(|| format!("README.md has lost the marks {mark}"))?;
+        std::fs::write(&path, new).with_context(|| format!("cannot write {}", path.display()))
+    }
+
     /// Members of the workspace.
     pub fn packages(&self) -> Vec<&Package> {
         self.metadata.workspace_packages()
@@ -115,4 +126,24 @@ impl Workspace {
 /// Whether a package has a program of its own (and not only a library).
 pub fn has_executable(package: &Package) -> bool {
     package.targets.iter().any(|target| target.kind.contains(&TargetKind::Bin))
+}
+
+/// A text with what stands between marks replaced; `None` without the marks.
+fn between_marks(old: &str, mark: &str, new: &str) -> Option<String> {
+    let (open, close) = (format!("<!-- {mark} -->"), format!("<!-- /{mark} -->"));
+    let (before, rest) = old.split_once(&open)?;
+    let (_, after) = rest.split_once(&close)?;
+    Some(format!("{before}{open}\n{new}{close}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_gets_its_tables() {
+        let old = "a\n<!-- x -->\nold\n<!-- /x -->\nb\n";
+        assert_eq!(between_marks(old, "x", "new\n").as_deref(), Some("a\n<!-- x -->\nnew\n<!-- /x -->\nb\n"));
+        assert_eq!(between_marks(old, "y", "new\n"), None);
+    }
 }

@@ -53,6 +53,8 @@ use plan::Plan;
 use results::{Campaign, Configuration, Shard, summary};
 use unit::Unit;
 
+/// Mark of the table in README.md.
+const MARK: &str = "inject";
 /// Bytes of the disk of the workloads, at most.
 const DISK_ROOM: usize = 12 << 20;
 /// What the self-test of forks is done with: each way to change the machine.
@@ -111,6 +113,9 @@ enum Command {
         /// One JSON object for each service and fault model instead of a table
         #[arg(long)]
         json: bool,
+        /// Write the table into README.md, too
+        #[arg(long)]
+        readme: bool,
     },
     /// Measure how many experiments a second each way to carry them out can do
     Rates {
@@ -189,10 +194,22 @@ impl Inject {
                 replay::replay(&setup, &executables, &id, show)?;
                 Ok(ExitCode::SUCCESS)
             }
-            Some(Command::Report { folder, json }) => {
+            Some(Command::Report { folder, json, readme }) => {
                 let results = results::Results::read(&folder)?;
                 results.notices.iter().for_each(|notice| host::say(notice));
                 tell(&folder, &results, json)?;
+                if readme {
+                    let configuration = &results.configuration;
+                    let seed = configuration.seed;
+                    let text = format!(
+                        "\n{} experiments, seed {seed}, {} (`cargo xtask inject --count {} --seed {seed}`):\n\n{}\n",
+                        results.records.len(),
+                        configuration.qemu,
+                        configuration.count,
+                        report::table(&results)
+                    );
+                    workspace.replace_in_readme(MARK, &text)?;
+                }
                 Ok(ExitCode::SUCCESS)
             }
             Some(Command::Rates { service, count }) => rates(workspace, &service, count),
