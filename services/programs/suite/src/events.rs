@@ -73,7 +73,9 @@ fn told_of_loss() -> Check {
     let client = get!(VictimClient::bind_notified(TOLD), "bind");
     // What earlier tests may have left.
     get!(sys::wait_events(Events::NOTIFICATIONS, 1), "wait");
-    get!(client.attack(Attack::Spoil, 0, ALWAYS), "attack");
+    get!(control.arm(Hook::Flush, Attack::Spoil, 0, ALWAYS, client.handle().index, ARM_KEY), "arm");
+    get!(client.flushed(1), "flushed");
+    get!(control.arm(Hook::Flush, Attack::None, 0, 0, 0, ARM_KEY), "disarm");
     let builds = get!(control.state(), "state").3;
     get!(control.attack(Attack::Panic, 0, builds + 1), "attack");
     ensure!(client.state().is_err(), "the session is not lost");
