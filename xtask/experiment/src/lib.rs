@@ -22,7 +22,7 @@ pub enum Action {
         /// Bits to flip.
         mask: u32,
     },
-    /// Changes a word (aligned to 4) at a virtual address of the target, or physical address of the kernel.
+    /// Changes a word (aligned to 4) at a virtual address of the target, or at a physical one: see [`is_physical`].
     Memory {
         /// Where.
         address: u32,
@@ -68,11 +68,12 @@ pub enum Action {
         /// The word.
         word: u32,
     },
-    /// At the first instruction of a function of the kernel: returns at once (a lost interrupt).
-    Return,
-    /// At the first instruction of a function of the kernel: when it returns, it is called a second time with the same
-    /// arguments (a doubled interrupt).
-    Twice,
+}
+
+/// Whether the address of a word to be changed is a physical one: it lies beyond what a domain can have mapped, so that it
+/// belongs to the kernel, which nobody else can reach.
+pub const fn is_physical(address: u32) -> bool {
+    address >= abi::layout::USER_END
 }
 
 /// Everything that an engine must know to carry out experiments on one golden run. Addresses are physical unless said otherwise.
@@ -148,6 +149,8 @@ pub struct Observation {
 pub enum Injection {
     /// It is done.
     Done {
+        /// What was done, with all places filled in: what [`resolve`] made of what was asked for.
+        action: Action,
         /// The register or word before.
         before: u32,
         /// And after, read back.

@@ -63,8 +63,6 @@ struct Child {
     second: Option<Injection>,
     /// Word to be put back, and where (physical): the instruction in whose place another one was executed.
     borrowed: Option<(u32, u32)>,
-    /// The function to be called a second time: where it returns to, with which stack pointer; its address and arguments.
-    twice: Option<(u32, u32, u32, [u32; 4])>,
 }
 
 /// Parent or child.
@@ -88,8 +86,6 @@ pub struct Forks {
     console: u64,
     /// The same when this child was forked.
     forked_console: usize,
-    /// Whether all of the kernel is watched: a function is to be called twice.
-    watch_kernel: bool,
 }
 
 fn within(range: (u32, u32), address: u32) -> bool {
@@ -105,7 +101,6 @@ impl Forks {
         let internals = Internals::find()?;
         let bytes = std::fs::read(&options.job).map_err(|error| format!("cannot read {}: {error}", options.job))?;
         let job: Job = postcard::from_bytes(&bytes).map_err(|error| format!("{}: {error}", options.job))?;
-        let watch_kernel = job.experiments.iter().any(|plan| plan.action == Action::Twice);
         // SAFETY: the handler is a function that lives as long as the process.
         unsafe { on_exit(Some(at_exit), std::ptr::null_mut()) };
         Ok(Forks {
@@ -121,7 +116,6 @@ impl Forks {
             began: 0,
             console: 0,
             forked_console: 0,
-            watch_kernel,
         })
     }
 
@@ -143,7 +137,6 @@ impl Forks {
                 known.vector = within(self.job.vectors, physical);
                 known.records = physical == self.job.recorder;
                 wanted |= known.vector || known.records;
-                wanted |= self.watch_kernel && within(self.job.kernel, physical);
             }
             let target = self.job.target.iter().any(|range| within(*range, physical));
             if target {
@@ -206,19 +199,6 @@ impl Forks {
             internals.rewind(host_pc);
             internals.leave();
         }
-        if let Some((back, sp, function, arguments)) = child.twice
-            && block.address == back
-            && internals.register(13) == sp
-        {
-            child.twice = None;
-            internals.rewind(host_pc);
-            for (number, value) in (0..).zip(arguments) {
-                internals.set_register(number, value);
-            }
-            internals.set_register(14, back);
-            internals.set_register(15, function);
-            internals.leave();
-        }
         let point = match child.progress {
             Progress::First => child.plan.at,
             Progress::Second(None) => {
@@ -257,9 +237,10 @@ impl Forks {
             (Progress::Second(_), Some((_, action))) => (action, pc),
             _ => (child.plan.action, child.plan.pc),
         };
-        let action = experiment::resolve(action, &registers, &mut |address| internals.word(address));
-        let (mut step, look) = (false, action == Ok(Action::Look));
-        let done = match action {
+        let resolved = experiment::resolve(action, &registers, &mut |address| internals.word(address));
+        let action = resolved.as_ref().copied().unwrap_or(action);
+        let (mut step, look) = (false, action == Action::Look);
+        let done = match resolved {
             _ if pc != expected => Err(format!("the instruction there is at {pc:#x}, not at {expected:#x}")),
             Err(why) => Err(why),
             Ok(Action::Stack { .. } | Action::Ssr { .. }) => Err("its place is not known".to_owned()),
@@ -280,16 +261,11 @@ impl Forks {
                 internals.set_register(15, to);
                 Ok((pc, internals.register(15)))
             }
-            Ok(Action::Return) => {
+            Ok(Action::Memory { address, keep, flip }) if experiment::is_physical(address) => {
+                let before = self.memory.word(address);
+                internals.set_physical(address, before & keep ^ flip);
                 internals.rewind(host_pc);
-                internals.set_register(15, registers[14]);
-                Ok((pc, internals.register(15)))
-            }
-            Ok(Action::Twice) => {
-                let arguments = [registers[0], registers[1], registers[2], registers[3]];
-                child.twice = Some((registers[14], registers[13], pc, arguments));
-                internals.rewind(host_pc);
-                Ok((1, 2))
+                Ok((before, self.memory.word(address)))
             }
             Ok(Action::Memory { address, keep, flip }) => match internals.word(address) {
                 Some(before) => {
@@ -302,7 +278,7 @@ impl Forks {
             Ok(Action::Patch { word } | Action::Instead { word }) => match internals.word(pc) {
                 Some(before) => {
                     internals.set_word(pc, word);
-                    step = matches!(action, Ok(Action::Instead { .. }));
+                    step = matches!(action, Action::Instead { .. });
                     if !step {
                         internals.rewind(host_pc);
                     }
@@ -313,7 +289,7 @@ impl Forks {
         };
         let failed = done.is_err();
         let injection = match done {
-            Ok((before, after)) => Injection::Done { before, after, registers, context },
+            Ok((before, after)) => Injection::Done { action, before, after, registers, context },
             Err(why) => Injection::Failed(why),
         };
         let second = child.progress != Progress::First;
@@ -377,7 +353,6 @@ impl Forks {
             first: Injection::Failed("the point was not reached".into()),
             second: None,
             borrowed: None,
-            twice: None,
         });
         if let Err(error) = self.own_console(number) {
             eprintln!("plugin: {error}");

@@ -44,34 +44,29 @@ pub fn carry_out(campaign: &mut Campaign, parts: &[Part<'_>], engine: &Engines, 
     for part in parts {
         let experiments = part.plan.experiments(&part.unit, seed, first)?;
         first += part.plan.total();
-        let wanted: Vec<&Experiment> = experiments.iter().filter(|one| campaign.wants(one.number)).collect();
+        let mut wanted: Vec<&Experiment> = experiments.iter().filter(|one| campaign.wants(one.number)).collect();
         if wanted.is_empty() {
             continue;
         }
         control(&part.unit, engine)?;
         let symbols = part.unit.symbols()?;
-        for kernel in [false, true] {
-            let mut own: Vec<&Experiment> =
-                wanted.iter().copied().filter(|one| one.fault.strikes_kernel() == kernel).collect();
-            own.sort_by_key(|one| (one.planned.at, one.number));
-            let planned = own.iter().map(|one| one.planned.clone()).collect();
-            let target = if kernel { part.unit.interrupt_points() } else { part.unit.text.clone() };
-            let mut seen = 0;
-            let job = part.unit.job(target, planned, engine.parallel);
-            engine.run(&part.unit, &job, &mut |plan, observation| {
-                let found = own.iter().find(|one| one.planned.id == plan.id).context("an unknown experiment")?;
-                let record = judged(&part.unit, &symbols, found, &observation)?;
-                counts.add(record.outcome);
-                campaign.append(record)?;
-                seen += 1;
-                bar.inc(1);
-                bar.set_message(told(&counts));
-                Ok(if stop.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-            })?;
-            if seen < own.len() {
-                bar.finish_and_clear();
-                return Ok(false);
-            }
+        wanted.sort_by_key(|one| (one.planned.at, one.number));
+        let planned = wanted.iter().map(|one| one.planned.clone()).collect();
+        let mut seen = 0;
+        let job = part.unit.job(planned, engine.parallel);
+        engine.run(&part.unit, &job, &mut |plan, observation| {
+            let found = wanted.iter().find(|one| one.planned.id == plan.id).context("an unknown experiment")?;
+            let record = judged(&part.unit, &symbols, found, &observation)?;
+            counts.add(record.outcome);
+            campaign.append(record)?;
+            seen += 1;
+            bar.inc(1);
+            bar.set_message(told(&counts));
+            Ok(if stop.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        if seen < wanted.len() {
+            bar.finish_and_clear();
+            return Ok(false);
         }
     }
     bar.finish_and_clear();
@@ -107,7 +102,7 @@ fn control(unit: &Unit<'_>, engine: &Engines) -> Result<()> {
         })
         .collect();
     let mut seen = 0;
-    engine.run(unit, &unit.job(unit.text.clone(), planned, engine.parallel), &mut |plan, observation| {
+    engine.run(unit, &unit.job(planned, engine.parallel), &mut |plan, observation| {
         let verdict = verdict(unit, Action::Nothing, &observation)?;
         ensure!(
             verdict.outcome == Outcome::Masked,
@@ -150,14 +145,14 @@ pub fn judged(
     let verdict = verdict(unit, *action, observation)?;
     let place = symbols.places(*pc).into_iter().next().unwrap_or_default();
     let (file, line) = place.line.unwrap_or_default();
-    let registers = match &observation.first {
-        Injection::Done { registers, .. } => Some(registers),
-        Injection::Failed(_) => None,
+    let done = match &observation.first {
+        Injection::Done { action, .. } => action,
+        Injection::Failed(_) => action,
     };
     let (before, after) = words(&observation.first);
     let second = second.map(|(after_failure, action)| {
         let (before, after) = observation.second.as_ref().map(words).unwrap_or_default();
-        Second { after_failure, what: describe(&action, *pc, &unit.target, None), before, after }
+        Second { after_failure, what: describe(&action, *pc, &unit.target), before, after }
     });
     let (client, method) = unit.named(served, symbols);
     Ok(Record {
@@ -172,7 +167,7 @@ pub fn judged(
             function: place.function.unwrap_or_default(),
             file: file.display().to_string(),
             line,
-            what: describe(action, *pc, &unit.target, registers),
+            what: describe(done, *pc, &unit.target),
         },
         client,
         method,

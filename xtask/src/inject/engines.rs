@@ -95,11 +95,10 @@ impl Engines {
         Ok(vec![("one emulator each", plain), ("public interfaces", rate(public)), ("forks", rate(forks))])
     }
 
-    /// A job of experiments that strike the target itself.
+    /// A job of these experiments.
     fn sample(&self, unit: &Unit<'_>, experiments: &[Experiment]) -> Job {
-        let mut own: Vec<Planned> =
-            experiments.iter().filter(|one| !one.fault.strikes_kernel()).map(|one| one.planned.clone()).collect();
+        let mut own: Vec<Planned> = experiments.iter().map(|one| one.planned.clone()).collect();
         own.sort_by_key(|plan| plan.at);
-        unit.job(unit.text.clone(), own, self.parallel)
+        unit.job(own, self.parallel)
     }
 }

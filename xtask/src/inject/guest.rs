@@ -3,7 +3,6 @@
 use abi::layout::PAGE;
 use anyhow::{Context, Result, bail};
 
-use super::fault::POST;
 use super::layout::Layout;
 
 /// First of the domains that are processes (`kernel::domain::OBJECTS`).
@@ -28,8 +27,6 @@ pub struct Kernel {
     pub vectors: (u32, u32),
     /// The function that begins a recovery: every failure of an object leads there.
     pub recovery: u32,
-    /// The function that gives a domain its events.
-    pub post: u32,
     /// The word that counts ticks.
     pub tick: u32,
     views: u32,
@@ -40,6 +37,7 @@ pub struct Kernel {
     binding: u32,
     bindings: u32,
     clients: (u32, u32),
+    events: (u32, u32),
 }
 
 /// Who is being served by an object.
@@ -76,6 +74,7 @@ impl Kernel {
         let views = layout.path(kernel, "machine.views")?;
         let domains = layout.path(kernel, "domains")?;
         let lock = layout.path(domains, "[].hot.lock")?;
+        let events = layout.path(domains, "[].events")?;
         let threads = layout.path(kernel, "threads")?;
         let frames = layout.path(threads, "[].frames")?;
         if frames.offset != threads.offset {
@@ -89,7 +88,6 @@ impl Kernel {
             text: (layout.symbol("__kernel_start")?, layout.symbol("__rodata_start")?),
             vectors: (vectors, vectors + 32),
             recovery: layout.symbol("recover::<impl kernel::kernel::Kernel>::start_recovery")?,
-            post: layout.symbol(&format!("event::<impl kernel::kernel::Kernel>::{POST}"))?,
             tick: base + layout.path(kernel, "tick")?.offset,
             views: base + views.offset,
             locks: (base + lock.offset, domains.stride),
@@ -99,6 +97,7 @@ impl Kernel {
             binding: offset("binding")?,
             bindings: base + bindings.offset,
             clients: (base + client.offset, bindings.stride),
+            events: (base + events.offset, domains.stride),
         })
     }
 
@@ -112,6 +111,11 @@ impl Kernel {
         }
         let second = memory((first & 0xffff_fc00) + (address >> 12 & 0xff) * 4);
         (second & 2 != 0).then_some(second & !(PAGE - 1) | address & (PAGE - 1))
+    }
+
+    /// The word that holds the events that wait for a domain.
+    pub fn waiting_events(&self, domain: u32) -> u32 {
+        self.events.0 + domain * self.events.1
     }
 
     /// Words of memory by which [`Kernel::served`] knows who is served by `domain`.

@@ -5,11 +5,11 @@
 
 use std::ops::ControlFlow;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use experiment::{Action, Injection, Planned};
 
 use super::engines::Engines;
-use super::fault::{Candidates, FaultModel, Seed, is_interrupt};
+use super::fault::{Candidates, FaultModel, Interrupts, Seed, interrupts_in};
 use super::unit::Unit;
 
 /// An experiment of the plan.
@@ -29,16 +29,7 @@ pub struct Experiment {
 pub struct Plan {
     /// The models that apply, with the number of experiments of each.
     counts: Vec<(FaultModel, u64)>,
-    calls: Calls,
-}
-
-/// Calls of the kernel's function that gives domains their events.
-#[derive(Default)]
-struct Calls {
-    /// How many there are in the golden run.
-    all: u64,
-    /// Ordinals of those that tell the target of an interrupt.
-    interrupts: Vec<u64>,
+    interrupts: Interrupts,
 }
 
 /// The name of an experiment: all that a replay needs to know.
@@ -62,23 +53,22 @@ pub fn parse(id: &str) -> Result<(&str, &str, &str, u64, u64)> {
     )
 }
 
-/// Finds the calls that are interrupts of the target: looks at the registers of each call.
-fn survey(unit: &Unit<'_>, engine: &Engines) -> Result<Calls> {
-    let Some(domain) = unit.domain else { return Ok(Calls::default()) };
-    let post = (unit.kernel.post, unit.kernel.post + 4);
-    let all = unit.golden.stream(&[post]).len() as u64;
-    let look = |at| Planned { id: format!("look {at}"), at, pc: post.0, action: Action::Look, second: None };
-    let mut interrupts = Vec::new();
-    engine.run(unit, &unit.job(vec![post], (0..all).map(look).collect(), engine.parallel), &mut |plan, seen| {
+/// Finds the interrupts of the target: looks at the registers wherever one of its hooks is entered.
+fn survey(unit: &Unit<'_>, engine: &Engines) -> Result<Interrupts> {
+    let (Some(domain), Some(hook)) = (unit.domain, unit.target.hook) else { return Ok(Interrupts::default()) };
+    let entries = (0..).zip(&unit.stream).filter(|(_, pc)| **pc == hook).map(|(at, _)| at);
+    let look = |at| Planned { id: format!("look {at}"), at, pc: hook, action: Action::Look, second: None };
+    let mut upcalls = Vec::new();
+    engine.run(unit, &unit.job(entries.map(look).collect(), engine.parallel), &mut |plan, seen| {
         if let Injection::Done { registers, .. } = &seen.first
-            && is_interrupt(registers, domain)
+            && let Some(bits) = interrupts_in(registers)
         {
-            interrupts.push(plan.at);
+            upcalls.push((u32::try_from(plan.at).context("the golden run is too long")?, bits));
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    interrupts.sort_unstable();
-    Ok(Calls { all, interrupts })
+    upcalls.sort_unstable();
+    Ok(Interrupts { upcalls, waiting: unit.kernel.waiting_events(domain) })
 }
 
 impl Plan {
@@ -88,9 +78,9 @@ impl Plan {
     /// If a model that is named does not apply, and why.
     pub fn new(unit: &Unit<'_>, engine: &Engines, named: &[FaultModel], count: u64) -> Result<Plan> {
         let asked = if named.is_empty() { &FaultModel::ALL[..] } else { named };
-        let calls = asked.iter().any(|model| model.strikes_kernel() && model.applies(&unit.target).is_ok());
-        let calls = if calls { survey(unit, engine)? } else { Calls::default() };
-        let mut plan = Plan { counts: Vec::new(), calls };
+        let needed = asked.iter().any(|model| model.needs_interrupts() && model.applies(&unit.target).is_ok());
+        let interrupts = if needed { survey(unit, engine)? } else { Interrupts::default() };
+        let mut plan = Plan { counts: Vec::new(), interrupts };
         let mut fitting = Vec::new();
         for model in asked {
             match plan.with_candidates(unit, *model, |_| ()) {
@@ -112,9 +102,7 @@ impl Plan {
         model: FaultModel,
         then: impl FnOnce(&Candidates<'_>) -> T,
     ) -> Result<T, String> {
-        let calls = vec![unit.kernel.post; self.calls.interrupts.len()];
-        let executed = if model.strikes_kernel() { &calls } else { &unit.stream };
-        Candidates::new(model, &unit.target, executed).map(|candidates| then(&candidates))
+        Candidates::new(model, &unit.target, &unit.stream, &self.interrupts).map(|candidates| then(&candidates))
     }
 
     /// The models that apply.
@@ -135,7 +123,7 @@ impl Plan {
         let mut experiments = Vec::new();
         for (model, count) in &self.counts {
             let drawn = self.with_candidates(unit, *model, |candidates| {
-                (0..*count).map(|number| self.draw(unit, *model, candidates, seed, number)).collect::<Vec<_>>()
+                (0..*count).map(|number| draw(unit, *model, candidates, seed, number)).collect::<Vec<_>>()
             });
             for (planned, of) in drawn.map_err(anyhow::Error::msg)? {
                 experiments.push(Experiment { number: first + experiments.len() as u64, fault: *model, planned, of });
@@ -150,27 +138,16 @@ impl Plan {
     /// If the model does not apply.
     pub fn one(unit: &Unit<'_>, engine: &Engines, model: FaultModel, seed: u64, number: u64) -> Result<Experiment> {
         let plan = Plan::new(unit, engine, &[model], 1)?;
-        let drawn = plan.with_candidates(unit, model, |candidates| plan.draw(unit, model, candidates, seed, number));
+        let drawn = plan.with_candidates(unit, model, |candidates| draw(unit, model, candidates, seed, number));
         let (planned, of) = drawn.map_err(anyhow::Error::msg)?;
         Ok(Experiment { number: 0, fault: model, planned, of })
     }
+}
 
-    fn draw(
-        &self,
-        unit: &Unit<'_>,
-        model: FaultModel,
-        candidates: &Candidates<'_>,
-        seed: u64,
-        number: u64,
-    ) -> (Planned, u64) {
-        // The same faults for all ways to recover: they are compared with each other.
-        let drawn = candidates.draw(&Seed { campaign: seed, service: &unit.service, number });
-        let calls = &self.calls;
-        let (at, of) = match model.strikes_kernel() {
-            true => (calls.interrupts.get(drawn.at as usize).copied().unwrap_or(calls.all), calls.all),
-            false => (drawn.at, unit.stream.len() as u64),
-        };
-        let id = name(unit, model, seed, number);
-        (Planned { id, at, pc: drawn.pc, action: drawn.action, second: drawn.second }, of)
-    }
+fn draw(unit: &Unit<'_>, model: FaultModel, candidates: &Candidates<'_>, seed: u64, number: u64) -> (Planned, u64) {
+    // The same faults for all ways to recover: they are compared with each other.
+    let drawn = candidates.draw(&Seed { campaign: seed, service: &unit.service, number });
+    let id = name(unit, model, seed, number);
+    let planned = Planned { id, at: drawn.at, pc: drawn.pc, action: drawn.action, second: drawn.second };
+    (planned, unit.stream.len() as u64)
 }

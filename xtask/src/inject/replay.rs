@@ -43,8 +43,7 @@ pub fn replay(setup: &Setup, executables: &Executables, id: &str, show: Show) ->
     let unit = Unit::prepare(setup, executables, service, recovery)?;
     let experiment = Plan::one(&unit, &setup.engines, model, seed, number)?;
     bar.finish_and_clear();
-    let target = if model.strikes_kernel() { unit.interrupt_points() } else { unit.text.clone() };
-    let job = unit.job(target, vec![experiment.planned.clone()], 1);
+    let job = unit.job(vec![experiment.planned.clone()], 1);
     match show {
         Show::Outcome => outcome(setup, &unit, &experiment, &job),
         Show::Gdb => {

@@ -111,7 +111,13 @@ impl<'s> Unit<'s> {
         let kernel = Kernel::read(&kernel_file)?;
         let golden = Golden::record(&machine, &engines.plugin)?;
         let observation = Observation {
-            first: Injection::Done { before: 0, after: 0, registers: [0; 17], context: Vec::new() },
+            first: Injection::Done {
+                action: Action::Nothing,
+                before: 0,
+                after: 0,
+                registers: [0; 17],
+                context: Vec::new(),
+            },
             second: None,
             end: End::Complete,
             ticks: 0,
@@ -173,10 +179,10 @@ impl<'s> Unit<'s> {
         })
     }
 
-    /// A job on this unit whose points are counted in `target`.
-    pub fn job(&self, target: Vec<(u32, u32)>, experiments: Vec<Planned>, parallel: u32) -> Job {
+    /// A job on this unit.
+    pub fn job(&self, experiments: Vec<Planned>, parallel: u32) -> Job {
         Job {
-            target,
+            target: self.text.clone(),
             vectors: self.kernel.vectors,
             kernel: self.kernel.text,
             recorder: self.kernel.recovery,
@@ -229,11 +235,6 @@ impl<'s> Unit<'s> {
             chain: self.chain.clone(),
             action,
         }
-    }
-
-    /// Where the kernel gives domains their events: the points of faults that interrupts suffer.
-    pub fn interrupt_points(&self) -> Vec<(u32, u32)> {
-        vec![(self.kernel.post, self.kernel.post + 4)]
     }
 
     /// Who was served, for people: number of the client in the workload, and name of the method or hook.

@@ -1,19 +1,13 @@
 //! Doing to a guest that stands what an experiment asks for.
 
-use anyhow::{Result, bail};
-use experiment::{Action, Injection, Job, resolve};
+use anyhow::Result;
+use experiment::{Action, Injection, Job, is_physical, resolve};
 
 use super::driver::unexpected;
 use super::emulator::Emulator;
 
-/// Number of the link register.
-const LR: usize = 14;
 /// Number of the program counter.
 const PC: usize = 15;
-/// Number of the stack pointer.
-const SP: usize = 13;
-/// Instructions that a function may take that is to be called twice.
-const LONGEST: u32 = 10_000;
 
 /// Injects. The guest stands before an instruction at `physical`; at `expected`, if that is given.
 ///
@@ -34,7 +28,7 @@ pub fn inject(
     }
     // The stub's own failures come out behind the resolution.
     let mut failure = None;
-    let action = resolve(action, &registers, &mut |address| match gdb.word(address) {
+    let resolved = resolve(action, &registers, &mut |address| match gdb.word(address) {
         Ok(word) => word,
         Err(error) => {
             failure = Some(error);
@@ -44,12 +38,12 @@ pub fn inject(
     if let Some(error) = failure {
         return Err(error);
     }
-    let done = match action {
-        Err(why) => Err(why),
-        Ok(action) => perform(emulator, action, &registers, physical)?,
+    let action = match resolved {
+        Err(why) => return Ok(Injection::Failed(why)),
+        Ok(action) => action,
     };
-    Ok(match done {
-        Ok((before, after)) => Injection::Done { before, after, registers, context },
+    Ok(match perform(emulator, action, &registers, physical)? {
+        Ok((before, after)) => Injection::Done { action, before, after, registers, context },
         Err(why) => Injection::Failed(why),
     })
 }
@@ -71,8 +65,11 @@ fn perform(emulator: &mut Emulator, action: Action, registers: &[u32; 17], physi
             register(number, registers[number] ^ mask)
         }
         Action::Jump { pc } => register(PC, pc),
-        Action::Return => register(PC, registers[LR]),
-        Action::Twice => twice(emulator, registers),
+        Action::Memory { address, keep, flip } if is_physical(address) => {
+            let before = emulator.ram.word(address);
+            gdb.set_physical(address, before & keep ^ flip)?;
+            Ok(Ok((before, emulator.ram.word(address))))
+        }
         Action::Memory { address, keep, flip } => replace(emulator, address, |old| old & keep ^ flip),
         Action::Patch { word } => replace(emulator, pc, |_| word),
         Action::Instead { word } => {
@@ -94,25 +91,4 @@ fn replace(emulator: &mut Emulator, address: u32, change: impl FnOnce(u32) -> u3
     let Some(before) = emulator.gdb.word(address)? else { return Ok(Err(nowhere)) };
     emulator.gdb.set_word(address, change(before))?;
     Ok(Ok((before, emulator.gdb.word(address)?.unwrap_or(before))))
-}
-
-/// At the first instruction of a function: lets it return, and calls it again with the same arguments.
-///
-/// Single steps: timers stand still, but the kernel would not hear of one before it unmasks interrupts anyway, which such
-/// a function does not.
-fn twice(emulator: &mut Emulator, registers: &[u32; 17]) -> Result<Change> {
-    let gdb = &mut emulator.gdb;
-    for _ in 0..LONGEST {
-        gdb.step()?;
-        if gdb.pc()? != registers[LR] || gdb.registers()?[SP] != registers[SP] {
-            continue;
-        }
-        for (number, value) in registers.iter().enumerate().take(4) {
-            gdb.set_register(number, *value)?;
-        }
-        gdb.set_register(LR, registers[LR])?;
-        gdb.set_register(PC, registers[PC])?;
-        return Ok(Ok((1, 2)));
-    }
-    bail!("the function at {:#x} does not return", registers[PC])
 }

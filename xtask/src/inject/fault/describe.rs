@@ -11,17 +11,18 @@ const CPSR_BITS: [&str; 32] = [
     "GE2", "GE3", "reserved", "reserved", "reserved", "reserved", "J", "IT0", "IT1", "Q", "V", "C", "Z", "N",
 ];
 
-/// Where an action at the instruction `pc` of a target strikes. With the `registers` of that moment (r0 to r15, CPSR) the
-/// places on the stack are exact.
-pub fn describe(action: &Action, pc: u32, target: &Target, registers: Option<&[u32; 17]>) -> String {
-    let resolved = registers.and_then(|registers| experiment::resolve(*action, registers, &mut |_| None).ok());
-    match resolved.unwrap_or(*action) {
+/// Where an action at the instruction `pc` of a target strikes.
+pub fn describe(action: &Action, pc: u32, target: &Target) -> String {
+    match *action {
         Action::Nothing | Action::Look => "nothing".to_owned(),
         Action::Register { register: CPSR, mask } => match CPSR_BITS.get(mask.trailing_zeros() as usize) {
             Some(name) if mask.is_power_of_two() => format!("CPSR bit {} ({name})", mask.trailing_zeros()),
             _ => format!("CPSR bits {mask:#010x}"),
         },
         Action::Register { register, mask } => format!("r{register} {}", bits(u32::MAX, mask)),
+        Action::Memory { address, keep, flip } if keep != 0 && keep == !flip => {
+            format!("events that wait for the object {address:#010x}, {flip:#010x} set")
+        }
         Action::Memory { address, keep, flip } => {
             format!("{} {address:#010x} {}", region(address, &target.regions), bits(keep, flip))
         }
@@ -34,8 +35,6 @@ pub fn describe(action: &Action, pc: u32, target: &Target, registers: Option<&[u
             None => format!("instruction -> {word:#010x}"),
         },
         Action::Instead { word } => format!("executes {word:#010x} instead, once"),
-        Action::Return => "interrupt lost".to_owned(),
-        Action::Twice => "interrupt doubled".to_owned(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which experiments a seed means.
 
-use abi::Events;
+use abi::{Events, Hook};
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -77,16 +77,35 @@ pub struct Candidates<'a> {
     executed: &'a [u32],
     /// Which of those executed; `None` for all.
     eligible: Option<Vec<u32>>,
+    interrupts: &'a Interrupts,
+}
+
+/// Interrupts that reached the target in the golden run: device lines, and the clock at its deadline.
+///
+/// A fault in one strikes at the upcall that brings it, which is where the kernel is through with it: a lost one is missing
+/// from the events that the object gets, while the kernel takes it for delivered; a doubled one is pending again, so that
+/// another upcall brings it when this one is over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Interrupts {
+    /// For each upcall that brought interrupts, in order: which of the executed instructions was its first one, and the
+    /// [interrupts](interrupts_in).
+    pub upcalls: Vec<(u32, u32)>,
+    /// Address of the kernel's word that holds the events that wait for the target.
+    pub waiting: u32,
 }
 
 impl<'a> Candidates<'a> {
-    /// Finds them among the addresses of the instructions that the target executed in the golden run, in their order; for
-    /// a model that [strikes the kernel](FaultModel::strikes_kernel), among those calls of [`POST`](super::POST) that were
-    /// [interrupts](is_interrupt) of this target.
+    /// Finds them among the addresses of the instructions that the target executed in the golden run, in their order. The
+    /// `interrupts` matter only to a model that [needs](FaultModel::needs_interrupts) them.
     ///
     /// # Errors
     /// If the model does not apply to the target, or the target executed nothing that it applies to.
-    pub fn new(model: FaultModel, target: &'a Target, executed: &'a [u32]) -> Result<Candidates<'a>, String> {
+    pub fn new(
+        model: FaultModel,
+        target: &'a Target,
+        executed: &'a [u32],
+        interrupts: &'a Interrupts,
+    ) -> Result<Candidates<'a>, String> {
         model.applies(target)?;
         let eligible = match model {
             FaultModel::Swifi(mutation) => {
@@ -102,11 +121,15 @@ impl<'a> Candidates<'a> {
                 };
                 Some((0..).zip(executed).filter(|(_, pc)| fits(**pc)).map(|(at, _)| at).collect::<Vec<u32>>())
             }
+            model if model.needs_interrupts() => {
+                let known = interrupts.upcalls.iter().map(|(at, _)| *at);
+                Some(known.filter(|at| (*at as usize) < executed.len()).collect())
+            }
             _ => None,
         };
-        let candidates = Candidates { model, target, executed, eligible };
+        let candidates = Candidates { model, target, executed, eligible, interrupts };
         match candidates.count() {
-            0 if model.strikes_kernel() => Err(format!("{} got no interrupt in the golden run", target.name)),
+            0 if model.needs_interrupts() => Err(format!("{} got no interrupt in the golden run", target.name)),
             0 => Err(format!("{} executed no instruction that {model} is for", target.name)),
             _ => Ok(candidates),
         }
@@ -129,9 +152,19 @@ impl<'a> Candidates<'a> {
                 let after = random.random_range(0..self.target.recovery.max(1));
                 (first, Some((after, self.crash(&mut random))))
             }
+            FaultModel::InterruptLost => (Action::Register { register: 0, mask: self.interrupts_of(chosen) }, None),
+            FaultModel::InterruptDoubled => {
+                let bits = self.interrupts_of(chosen);
+                (Action::Memory { address: self.interrupts.waiting, keep: !bits, flip: bits }, None)
+            }
             model => (action(model, pc, self.target, &mut random), None),
         };
         Drawn { at: at as u64, pc, action, second }
+    }
+
+    /// What a chosen upcall brings.
+    fn interrupts_of(&self, chosen: usize) -> u32 {
+        self.interrupts.upcalls.get(chosen).map_or(0, |(_, bits)| *bits)
     }
 
     /// Any of the crashes that apply to the target.
@@ -142,7 +175,7 @@ impl<'a> Candidates<'a> {
     }
 }
 
-/// What a model, other than [`FaultModel::Double`], does at an instruction.
+/// What a model does at an instruction that needs nothing else to be known.
 fn action(model: FaultModel, pc: u32, target: &Target, random: &mut ChaCha8Rng) -> Action {
     match model {
         FaultModel::Register => Action::Register { register: random.random_range(0..REGISTERS), mask: one_bit(random) },
@@ -161,9 +194,7 @@ fn action(model: FaultModel, pc: u32, target: &Target, random: &mut ChaCha8Rng) 
             None => Action::Nothing,
         },
         FaultModel::Crash(crash) => force(crash, target, random),
-        FaultModel::InterruptLost => Action::Return,
-        FaultModel::InterruptDoubled => Action::Twice,
-        FaultModel::Double => Action::Nothing,
+        FaultModel::InterruptLost | FaultModel::InterruptDoubled | FaultModel::Double => Action::Nothing,
     }
 }
 
@@ -221,9 +252,11 @@ fn force(crash: Crash, target: &Target, random: &mut ChaCha8Rng) -> Action {
     }
 }
 
-/// Whether a call of [`POST`](super::POST), with r0 to r15 and the CPSR as they are at its first instruction, tells this
-/// domain of an interrupt: of one of its lines, or of the clock at its deadline.
-pub fn is_interrupt(registers: &[u32; 17], domain: u32) -> bool {
-    let interrupts = Events::LINES | Events::DEADLINE;
-    registers[1] == domain && registers[2] & interrupts.bits() != 0
+/// The interrupts among what an upcall brings, with r0 to r15 and the CPSR as they are at the [hook](Target::hook)'s first
+/// instruction; `None` if there are none, or another hook is entered (`abi::Hook`: r7 says which, r0 holds the events).
+pub fn interrupts_in(registers: &[u32; 17]) -> Option<u32> {
+    let [events, skipped, ..] = *registers;
+    let upcall = registers[7] & 0xff == Hook::Event as u32 && skipped == 0;
+    let interrupts = events & (Events::LINES | Events::DEADLINE).bits();
+    (upcall && interrupts != 0).then_some(interrupts)
 }

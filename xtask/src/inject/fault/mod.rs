@@ -20,7 +20,7 @@ use clap::builder::PossibleValue;
 use serde::{Deserialize, Serialize};
 
 pub use describe::describe;
-pub use draw::{Candidates, Seed, is_interrupt};
+pub use draw::{Candidates, Interrupts, Seed, interrupts_in};
 pub use target::{Kind, Target, heap_in_use};
 
 use super::model::Region;
@@ -230,8 +230,8 @@ impl FaultModel {
         }
     }
 
-    /// Whether its points are not instructions of the target, but calls of the kernel's [`POST`].
-    pub const fn strikes_kernel(self) -> bool {
+    /// Whether it strikes where interrupts reach the target: see [`Interrupts`].
+    pub const fn needs_interrupts(self) -> bool {
         matches!(self, FaultModel::InterruptLost | FaultModel::InterruptDoubled)
     }
 
@@ -284,10 +284,6 @@ impl FaultModel {
         }
     }
 }
-
-/// The function of the kernel that gives a domain its events, interrupts among them: `post(&mut self, domain, bits)` in
-/// `kernel/src/event.rs`. At its first instruction r1 holds the domain, r2 the bits.
-pub const POST: &str = "post";
 
 impl fmt::Display for FaultModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

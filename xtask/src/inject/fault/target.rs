@@ -14,6 +14,8 @@ use crate::inject::model::Region;
 
 /// Symbols of the kernel: where its stack ends at either side.
 const KERNEL_STACK: (&str, &str) = ("__kernel_stack_bottom", "__kernel_stack_top");
+/// Symbol of every service: where hooks enter.
+const HOOK_ENTRY: &str = "__po_hook";
 /// How many instructions of the target a recovery takes, as long as nobody has counted them.
 const RECOVERY: u64 = 1000;
 
@@ -36,6 +38,8 @@ pub struct Target {
     pub kind: Kind,
     /// Its instructions.
     pub text: Text,
+    /// Where the kernel enters it for everything but calls; none for a program.
+    pub hook: Option<u32>,
     /// Its memory.
     pub regions: Regions,
     /// Whether it keeps state for each client.
@@ -71,6 +75,7 @@ impl Target {
     pub fn domain(executable: &[u8], manifest: &Manifest) -> Result<Target> {
         let (file, text) = parse(executable)?;
         let service = manifest.kind == ManifestKind::Object;
+        let hook = symbol(&file, HOOK_ENTRY);
         let mut regions = Regions::of(&file, text.range())?;
         regions.heap = HEAP_BASE..HEAP_BASE + manifest.heap.value;
         regions.stack = STACK_TOP - manifest.stack.value..STACK_TOP;
@@ -78,6 +83,7 @@ impl Target {
             name: manifest.name.clone(),
             kind: if service { Kind::Service } else { Kind::Program },
             text,
+            hook,
             regions,
             ssr: service && manifest.ssr_pages.value > 0,
             interrupts: service && (!manifest.interrupts.is_empty() || manifest.rights().contains(Rights::DEADLINE)),
@@ -91,17 +97,14 @@ impl Target {
     /// If the executable is damaged, or not the kernel's.
     pub fn kernel(executable: &[u8]) -> Result<Target> {
         let (file, text) = parse(executable)?;
-        let symbol = |name: &str| {
-            let symbol = file.symbols().find(|symbol| symbol.name() == Ok(name));
-            let address = symbol.and_then(|symbol| u32::try_from(symbol.address()).ok());
-            address.with_context(|| format!("the kernel has no symbol {name}"))
-        };
+        let end = |name| symbol(&file, name).with_context(|| format!("the kernel has no symbol {name}"));
         let mut regions = Regions::of(&file, text.range())?;
-        regions.stack = symbol(KERNEL_STACK.0)?..symbol(KERNEL_STACK.1)?;
+        regions.stack = end(KERNEL_STACK.0)?..end(KERNEL_STACK.1)?;
         Ok(Target {
             name: crate::guest::KERNEL.to_owned(),
             kind: Kind::Kernel,
             text,
+            hook: None,
             regions,
             ssr: false,
             interrupts: false,
@@ -114,6 +117,11 @@ fn parse(executable: &[u8]) -> Result<(ElfFile32<'_>, Text)> {
     let file: ElfFile32<'_> = ElfFile32::parse(executable).context("not an ELF file of 32 bits")?;
     let text = Text::read(&file)?;
     Ok((file, text))
+}
+
+fn symbol(file: &ElfFile32<'_>, name: &str) -> Option<u32> {
+    let symbol = file.symbols().find(|symbol| symbol.name() == Ok(name))?;
+    u32::try_from(symbol.address()).ok()
 }
 
 impl Regions {

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use abi::Events;
+use abi::{Events, Hook};
 use proptest::prelude::*;
 
 use super::super::a32;
 use super::super::draw::Drawn;
 use super::super::swifi::mutants;
-use super::super::{Candidates, Crash, FaultModel, Mutation, Seed, describe, is_interrupt};
+use super::super::{Candidates, Crash, FaultModel, Interrupts, Mutation, Seed, describe, interrupts_in};
 use super::*;
 use crate::inject::model::{Action, Region};
+
+/// No interrupts.
+static NONE: Interrupts = Interrupts { upcalls: Vec::new(), waiting: 0 };
 
 /// The method once through: the loop twice, then out by the first panic.
 fn executed() -> Vec<u32> {
@@ -18,16 +21,21 @@ fn executed() -> Vec<u32> {
     words(CLOSE..0x1_1390).chain(words(0x1_135c..0x1_13a8)).chain(words(0x1_13c0..0x1_13d4)).collect()
 }
 
+/// One upcall.
+fn interrupts() -> Interrupts {
+    Interrupts { upcalls: vec![(5, Events::DEADLINE.bits())], waiting: 0x4010_0000 }
+}
+
 fn draw(model: FaultModel, campaign: u64, number: u64) -> Drawn {
-    let (target, executed) = (service(), executed());
-    let candidates = Candidates::new(model, &target, &executed).expect("candidates");
+    let (target, executed, interrupts) = (service(), executed(), interrupts());
+    let candidates = Candidates::new(model, &target, &executed, &interrupts).expect("candidates");
     candidates.draw(&Seed { campaign, service: &target.name, number })
 }
 
 /// Many experiments of a model.
 fn many(model: FaultModel, count: u64) -> Vec<Drawn> {
-    let (target, executed) = (service(), executed());
-    let candidates = Candidates::new(model, &target, &executed).expect("candidates");
+    let (target, executed, interrupts) = (service(), executed(), interrupts());
+    let candidates = Candidates::new(model, &target, &executed, &interrupts).expect("candidates");
     (0..count).map(|number| candidates.draw(&Seed { campaign: 7, service: &target.name, number })).collect()
 }
 
@@ -169,7 +177,7 @@ fn double_faults_are_any_two_crashes_the_second_during_the_recovery() {
 fn double_faults_use_only_crashes_that_apply() {
     let mut target = service();
     target.text = only(&[0xe320_f000]);
-    let candidates = Candidates::new(FaultModel::Double, &target, &[CLOSE]).expect("candidates");
+    let candidates = Candidates::new(FaultModel::Double, &target, &[CLOSE], &NONE).expect("candidates");
     for number in 0..200 {
         let drawn = candidates.draw(&Seed { campaign: 1, service: "x", number });
         for action in [Some(drawn.action), drawn.second.map(|(_, action)| action)] {
@@ -195,46 +203,64 @@ fn skips_and_mutations_belong_to_their_instruction() {
 fn what_was_not_executed_is_not_struck() {
     let target = service();
     let loops = FaultModel::Swifi(Mutation::Loop);
-    let none = Candidates::new(loops, &target, &[CLOSE, CLOSE + 4]).map(|_| ()).expect_err("nothing decides a loop");
+    let none =
+        Candidates::new(loops, &target, &[CLOSE, CLOSE + 4], &NONE).map(|_| ()).expect_err("nothing decides a loop");
     assert_eq!(none, "console executed no instruction that swifi-loop is for");
-    assert!(Candidates::new(FaultModel::Register, &target, &[]).is_err());
-    let lost = Candidates::new(FaultModel::InterruptLost, &target, &[]).map(|_| ()).expect_err("no interrupt");
+    assert!(Candidates::new(FaultModel::Register, &target, &[], &NONE).is_err());
+    let lost =
+        Candidates::new(FaultModel::InterruptLost, &target, &executed(), &NONE).map(|_| ()).expect_err("no interrupt");
     assert_eq!(lost, "console got no interrupt in the golden run");
-    let one = Candidates::new(loops, &target, &[CLOSE, 0x1_138c, 0x4001_0000]).expect("one");
+    let one = Candidates::new(loops, &target, &[CLOSE, 0x1_138c, 0x4001_0000], &NONE).expect("one");
     assert_eq!(one.count(), 1);
     assert_eq!(one.draw(&Seed { campaign: 0, service: "console", number: 0 }).at, 1);
 }
 
 #[test]
-fn interrupts_are_lines_and_deadlines_of_the_domain() {
-    let call = |domain, bits: Events| {
+fn interrupts_are_lines_and_deadlines() {
+    let upcall = |hook: Hook, events: Events, skipped| {
         let mut registers = [0; 17];
-        (registers[1], registers[2]) = (domain, bits.bits());
-        is_interrupt(&registers, 5)
+        (registers[0], registers[1], registers[7]) = (events.bits(), skipped, 0x300 | hook as u32);
+        interrupts_in(&registers)
     };
-    assert!(call(5, Events::line(0)) && call(5, Events::line(3)) && call(5, Events::DEADLINE));
-    assert!(!call(4, Events::DEADLINE));
-    for other in [Events::HEARTBEAT, Events::FAILURE, Events::CHILD, Events::NOTIFICATIONS] {
-        assert!(!call(5, other), "{other:?}");
+    for interrupt in [Events::line(0), Events::line(3), Events::DEADLINE, Events::DEADLINE | Events::line(1)] {
+        assert_eq!(upcall(Hook::Event, interrupt, 0), Some(interrupt.bits()));
+        assert_eq!(upcall(Hook::Event, interrupt | Events::HEARTBEAT, 0), Some(interrupt.bits()));
+        assert_eq!(upcall(Hook::Event, interrupt, 3), None, "a session is skipped: the events came before");
+        assert_eq!(upcall(Hook::Step, interrupt, 0), None);
     }
-    let post = [0x4001_7c6c; 9];
-    let target = service();
-    for (model, action) in [(FaultModel::InterruptLost, Action::Return), (FaultModel::InterruptDoubled, Action::Twice)]
-    {
-        assert!(model.strikes_kernel());
-        let drawn = Candidates::new(model, &target, &post).expect("candidates").draw(&Seed {
-            campaign: 3,
-            service: "t",
-            number: 4,
-        });
-        assert!(drawn.at < 9 && drawn.pc == post[0] && drawn.action == action);
+    for other in [Events::HEARTBEAT, Events::FAILURE, Events::CHILD, Events::NOTIFICATIONS, Events::empty()] {
+        assert_eq!(upcall(Hook::Event, other, 0), None, "{other:?}");
+    }
+}
+
+#[test]
+fn an_interrupt_is_lost_to_the_object_or_waits_for_it_again() {
+    let (target, executed) = (service(), executed());
+    let (line, deadline) = (Events::line(0).bits(), Events::DEADLINE.bits());
+    let interrupts =
+        Interrupts { upcalls: vec![(3, line), (9, line | deadline), (30, deadline)], waiting: 0x4011_2345 };
+    let drawn = |model| {
+        let candidates = Candidates::new(model, &target, &executed, &interrupts).expect("candidates");
+        assert_eq!(candidates.count(), 3);
+        (0..3000).map(|number| candidates.draw(&Seed { campaign: 3, service: "t", number })).collect::<Vec<Drawn>>()
+    };
+    let bits =
+        |drawn: &Drawn| interrupts.upcalls.iter().find(|(at, _)| u64::from(*at) == drawn.at).expect("an upcall").1;
+    let lost = drawn(FaultModel::InterruptLost);
+    assert!(lost.iter().all(|lost| lost.action == Action::Register { register: 0, mask: bits(lost) }));
+    assert!(lost.iter().all(|lost| lost.pc == executed[lost.at as usize]));
+    assert_even("lost interrupts", &count(lost.iter().map(|lost| lost.at)), 3);
+    for doubled in drawn(FaultModel::InterruptDoubled) {
+        let bits = bits(&doubled);
+        let Action::Memory { address: 0x4011_2345, keep, flip } = doubled.action else { panic!("{doubled:?}") };
+        assert_eq!([0, bits, u32::MAX, 1].map(|before| before & keep ^ flip), [bits, bits, u32::MAX, 1 | bits]);
     }
 }
 
 #[test]
 fn descriptions() {
     let target = service();
-    let of = |action: Action| describe(&action, CLOSE, &target, None);
+    let of = |action: Action| describe(&action, CLOSE, &target);
     assert_eq!(of(Action::Register { register: 5, mask: 1 << 13 }), "r5 bit 13");
     assert_eq!(of(Action::Register { register: 16, mask: 1 << 5 }), "CPSR bit 5 (T)");
     assert_eq!(of(Action::Register { register: 16, mask: 1 << 31 }), "CPSR bit 31 (N)");
@@ -242,15 +268,15 @@ fn descriptions() {
     assert_eq!(of(Action::Memory { address: 0x1_4000, keep: 0, flip: 8 }), "constants 0x00014000 overwritten");
     assert_eq!(of(Action::Memory { address: 0x1e0_0010, keep: 0, flip: 8 }), "SSR 0x01e00010 overwritten");
     assert_eq!(of(Action::Memory { address: 4, keep: 0, flip: 8 }), "memory 0x00000004 overwritten");
+    let waiting = Action::Memory { address: 0x4011_0000, keep: !0x1_0000, flip: 0x1_0000 };
+    assert_eq!(of(waiting), "events that wait for the object 0x40110000, 0x00010000 set");
     assert_eq!(of(Action::Jump { pc: CLOSE + 4 }), "instruction skipped");
     assert_eq!(of(Action::Jump { pc: 0x100 }), "jump to 0x00000100");
     assert_eq!(of(Action::Patch { word: a32::NOP }), "stm 0xe92d4830 -> 0xe320f000 (nop)");
     assert_eq!(of(Action::Instead { word: 0xe7f0_00f0 }), "executes 0xe7f000f0 instead, once");
     let stack = Action::Stack { nth: 6, low: 0xef_e000, top: 0xf0_0000, keep: !0, flip: 2 };
     assert_eq!(of(stack), "stack, word 6 modulo those in use, bit 1");
-    let mut registers = [0; 17];
-    registers[13] = 0xef_ff00;
-    assert_eq!(describe(&stack, CLOSE, &target, Some(&registers)), "stack 0x00efff18 bit 1");
+    assert_eq!(of(Action::Ssr { nth: 6, keep: 0, flip: 2 }), "SSR, word 6 modulo those in use, overwritten");
 }
 
 /// What these seeds mean, once and for all: results that name them can be repeated.
@@ -258,7 +284,7 @@ fn descriptions() {
 fn seeds_keep_their_meaning() {
     let known = |model, number| {
         let drawn = draw(model, 1, number);
-        format!("{} {:x} {}", drawn.at, drawn.pc, describe(&drawn.action, drawn.pc, &service(), None))
+        format!("{} {:x} {}", drawn.at, drawn.pc, describe(&drawn.action, drawn.pc, &service()))
     };
     let expected = [
         (FaultModel::Register, 0, "7 11344 r8 bit 28"),
@@ -283,7 +309,8 @@ proptest! {
 #[test]
 fn every_part_of_a_seed_counts() {
     let (target, executed) = (service(), executed());
-    let candidates = Candidates::new(FaultModel::Word(Region::Constants), &target, &executed).expect("candidates");
+    let candidates =
+        Candidates::new(FaultModel::Word(Region::Constants), &target, &executed, &NONE).expect("candidates");
     let draw = |campaign, service: &str, number| candidates.draw(&Seed { campaign, service, number });
     let one = draw(1, "fs", 1);
     for other in [draw(2, "fs", 1), draw(1, "store", 1), draw(1, "fs", 2)] {

@@ -146,6 +146,7 @@ fn service() -> Target {
         name: "console".to_owned(),
         kind: Kind::Service,
         text: method(),
+        hook: Some(CLOSE),
         regions,
         ssr: true,
         interrupts: true,

@@ -1,7 +1,7 @@
 //! Runs that never were: what three clients and the kernel could have said of them.
 
 use abi::{Error, FailureKind};
-use experiment::{End, Injection, Observation};
+use experiment::{Action, End, Injection, Observation};
 use trial::{Entry, Failure, Log, MAGIC, Object, SUMMARY_MAGIC, Summary, status};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -31,7 +31,7 @@ pub fn entry(client: u32, step: u32) -> Entry {
 }
 
 pub fn done(before: u32, after: u32) -> Injection {
-    Injection::Done { before, after, registers: [0; 17], context: Vec::new() }
+    Injection::Done { action: Action::Nothing, before, after, registers: [0; 17], context: Vec::new() }
 }
 
 impl World {
