@@ -50,7 +50,7 @@ use engines::{Engine, Engines};
 use fault::FaultModel;
 use model::Recovery;
 use plan::Plan;
-use results::{Campaign, Configuration, Shard, summary};
+use results::{Campaign, Configuration, Results, Shard, summary};
 use unit::Unit;
 
 /// Mark of the table in README.md.
@@ -68,6 +68,10 @@ const SAMPLE: [FaultModel; 6] = [
 ];
 /// Experiments of the self-test.
 const SAMPLES: u64 = 12;
+/// Experiments for each service and way to recover, if nothing else is asked for.
+const COUNT: u64 = 1000;
+/// The seed, likewise.
+const SEED: u64 = 1;
 /// Services that are tested if none is named: those with a workload.
 const SERVICES: [&str; 6] = ["timer", "scheduler", "fs", "console", "store", "supervisor"];
 
@@ -144,19 +148,19 @@ struct Options {
     /// All ways to recover: the same as naming each with --recovery
     #[arg(long, conflicts_with = "recovery")]
     baselines: bool,
-    /// Experiments for each service and way to recover
-    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
-    count: u64,
-    /// Seed of all that is random
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
+    /// Experiments for each service and way to recover [default: 1000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Seed of all that is random [default: 1]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
     /// Experiments at the same time [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     jobs: Option<u32>,
     /// Only every N-th experiment, from the I-th on: for several machines. See `merge`
-    #[arg(long, value_name = "I/N", default_value = "1/1")]
-    shard: Shard,
-    /// Go on with the campaign in a folder that was broken off
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
+    /// Go on with the campaign in a folder that was broken off. What is not given is as it was there
     #[arg(long, value_name = "DIR", conflicts_with = "out")]
     resume: Option<PathBuf>,
     /// Folder for the results [default: target/curios/inject/ and a number]
@@ -184,6 +188,7 @@ impl Inject {
                 Ok(ExitCode::SUCCESS)
             }
             Some(Command::Replay { id, gdb, trace }) => {
+                let wanted = replay::Wanted::parse(&id)?;
                 let setup = Setup::new(workspace, Some(1), Engine::Forks)?;
                 let executables = Executables::of(&setup.system)?;
                 let show = match (gdb, trace) {
@@ -191,11 +196,11 @@ impl Inject {
                     (_, true) => replay::Show::Trace,
                     _ => replay::Show::Outcome,
                 };
-                replay::replay(&setup, &executables, &id, show)?;
+                replay::replay(&setup, &executables, &wanted, show)?;
                 Ok(ExitCode::SUCCESS)
             }
             Some(Command::Report { folder, json, readme }) => {
-                let results = results::Results::read(&folder)?;
+                let results = Results::read(&folder)?;
                 results.notices.iter().for_each(|notice| host::say(notice));
                 tell(&folder, &results, json)?;
                 if readme {
@@ -233,46 +238,103 @@ fn list() {
     Recovery::ALL.iter().for_each(|way| println!("  {}", way.name()));
 }
 
+/// What a campaign is about: the options, each with a value.
+struct Asked {
+    services: Vec<String>,
+    models: Vec<FaultModel>,
+    /// Whether each model must apply to each service.
+    strict: bool,
+    ways: Vec<Recovery>,
+    count: u64,
+    seed: u64,
+}
+
+/// In the order of `all`, each once: neither the order of options nor their repetition makes another campaign.
+fn in_order<T: PartialEq + PartialEq<U>, U>(asked: &mut Vec<T>, all: &[U]) {
+    asked.sort_by_key(|one| all.iter().position(|other| one == other));
+    asked.dedup();
+}
+
 impl Options {
-    fn run(mut self, workspace: &Workspace) -> Result<ExitCode> {
-        if self.service.is_empty() {
-            self.service = SERVICES.map(str::to_owned).to_vec();
-        }
+    /// Gives what was not asked for its value: that of the campaign which is gone on with, if there is one. What is wrong with
+    /// the folders is said now, not after the golden runs.
+    fn complete(&self) -> Result<Asked> {
         known(&self.service)?;
-        if self.baselines {
-            self.recovery = Recovery::ALL.to_vec();
-        } else if self.recovery.is_empty() {
-            self.recovery = vec![Recovery::Rollback];
-        }
-        let folder = match (&self.resume, &self.out) {
-            (Some(folder), _) | (None, Some(folder)) => folder.clone(),
-            (None, None) => next_folder(workspace)?,
+        let mut asked = Asked {
+            services: self.service.clone(),
+            models: self.fault.clone(),
+            strict: !self.fault.is_empty(),
+            ways: if self.baselines { Recovery::ALL.to_vec() } else { self.recovery.clone() },
+            count: self.count.unwrap_or(COUNT),
+            seed: self.seed.unwrap_or(SEED),
         };
+        let mut usual = (SERVICES.map(str::to_owned).to_vec(), FaultModel::ALL.to_vec(), vec![Recovery::Rollback]);
+        if let Some(folder) = &self.out {
+            Campaign::vacant(folder)?;
+        }
+        if let Some(folder) = &self.resume {
+            let Results { configuration, shard, .. } = Results::read(folder)?;
+            let other = self.shard.filter(|own| *own != shard);
+            ensure!(
+                other.is_none(),
+                "{} holds shard {shard} of its campaign: go on with it without `--shard`",
+                folder.display()
+            );
+            let models = configuration.faults.into_iter().map(FaultModel::try_from).collect::<Result<_, _>>();
+            let models = models.map_err(anyhow::Error::msg).context("this campaign cannot be gone on with")?;
+            usual = (configuration.services, models, configuration.recovery);
+            asked.count = self.count.unwrap_or(configuration.count);
+            asked.seed = self.seed.unwrap_or(configuration.seed);
+        }
+        if asked.services.is_empty() {
+            asked.services = usual.0;
+        }
+        if asked.models.is_empty() {
+            asked.models = usual.1;
+        }
+        if asked.ways.is_empty() {
+            asked.ways = usual.2;
+        }
+        in_order(&mut asked.services, &unit::targets());
+        in_order(&mut asked.models, &FaultModel::ALL);
+        in_order(&mut asked.ways, &Recovery::ALL);
+        Ok(asked)
+    }
+
+    fn run(self, workspace: &Workspace) -> Result<ExitCode> {
+        let asked = self.complete()?;
         let mut setup = Setup::new(workspace, self.jobs, self.engine)?;
         let executables = Executables::of(&setup.system)?;
         let mut parts = Vec::new();
-        for service in &self.service {
-            for recovery in &self.recovery {
+        for service in &asked.services {
+            for recovery in &asked.ways {
                 let bar = host::spinner(&format!("golden run of {service} ({})", recovery.name()));
                 let unit = Unit::prepare(&setup, &executables, service, *recovery)?;
                 if setup.engines.engine == Engine::Auto {
-                    setup.choose(&unit, self.seed)?;
+                    setup.choose(&unit, asked.seed)?;
                 }
-                let plan = Plan::new(&unit, &setup.engines, &self.fault, self.count)?;
+                let plan = Plan::new(&unit, &setup.engines, &asked.models, asked.strict, asked.count)?;
                 bar.finish_and_clear();
                 parts.push(Part { unit, plan });
             }
         }
-        let configuration = self.configuration(workspace, &setup, &parts)?;
+        let configuration = asked.configuration(workspace, &setup, &parts)?;
+        let folder = match (&self.resume, &self.out) {
+            (Some(folder), _) | (None, Some(folder)) => folder.clone(),
+            (None, None) => next_folder(workspace)?,
+        };
         let (mut campaign, notices) = match &self.resume {
             Some(_) => Campaign::resume(&folder, &configuration)?,
-            None => (Campaign::create(&folder, &configuration, self.shard)?, Vec::new()),
+            None => {
+                let shard = self.shard.unwrap_or(Shard::WHOLE);
+                (Campaign::create(&folder, &configuration, shard)?, Vec::new())
+            }
         };
         notices.iter().for_each(|notice| host::say(notice));
         host::say(&format!("{} experiments, results in {}", campaign.planned(), folder.display()));
-        if !campaign::carry_out(&mut campaign, &parts, &setup.engines, self.seed)? {
+        if !campaign::carry_out(&mut campaign, &parts, &setup.engines, asked.seed)? {
             host::say(&format!(
-                "broken off after {} of {} experiments; go on with the same command and --resume {}",
+                "broken off after {} of {} experiments; go on with `cargo xtask inject --resume {}`",
                 campaign.records().len(),
                 campaign.planned(),
                 folder.display()
@@ -283,7 +345,9 @@ impl Options {
         tell(&folder, &results, self.json)?;
         Ok(ExitCode::SUCCESS)
     }
+}
 
+impl Asked {
     fn configuration(&self, workspace: &Workspace, setup: &Setup, parts: &[Part<'_>]) -> Result<Configuration> {
         let git = |arguments: &[&str]| {
             let output = host::output(Process::new("git").args(arguments).current_dir(&workspace.root)).ok()?;
@@ -302,9 +366,9 @@ impl Options {
             seed: self.seed,
             count: self.count,
             experiments: parts.iter().map(|part| part.plan.total()).sum(),
-            services: self.service.clone(),
+            services: self.services.clone(),
             faults: faults.iter().map(|model| model.name().to_owned()).collect(),
-            recovery: self.recovery.clone(),
+            recovery: self.ways.clone(),
             engine: format!("{:?}", setup.engines.engine).to_lowercase(),
             golden: parts.iter().map(|part| part.unit.told()).collect(),
         })
@@ -332,7 +396,7 @@ impl Setup {
 
     /// Decides how experiments are carried out: by forks if that gives the same as the public interfaces.
     fn choose(&mut self, unit: &Unit<'_>, seed: u64) -> Result<()> {
-        let plan = Plan::new(unit, &self.engines, &SAMPLE, SAMPLES)?;
+        let plan = Plan::new(unit, &self.engines, &SAMPLE, false, SAMPLES)?;
         self.engines.engine = match self.engines.self_test(unit, &plan.experiments(unit, seed, 0)?)? {
             None => Engine::Forks,
             Some(why) => {
@@ -347,7 +411,7 @@ impl Setup {
 }
 
 /// Writes the report, and shows the results.
-fn tell(folder: &Path, results: &results::Results, json: bool) -> Result<()> {
+fn tell(folder: &Path, results: &Results, json: bool) -> Result<()> {
     let page = report::write(folder, results)?;
     if json {
         print!("{}", summary::json(&summary::groups(&results.configuration, &results.records))?);
@@ -364,7 +428,7 @@ fn rates(workspace: &Workspace, service: &str, count: u64) -> Result<ExitCode> {
     let setup = Setup::new(workspace, Some(1), Engine::Forks)?;
     let executables = Executables::of(&setup.system)?;
     let unit = Unit::prepare(&setup, &executables, service, Recovery::Rollback)?;
-    let plan = Plan::new(&unit, &setup.engines, &[], count)?;
+    let plan = Plan::new(&unit, &setup.engines, &FaultModel::ALL, false, count)?;
     let rates = setup.engines.rates(&unit, &plan.experiments(&unit, 1, 0)?)?;
     let plain = rates.first().map_or(1.0, |(_, rate)| *rate);
     for (way, rate) in rates {

@@ -72,12 +72,11 @@ fn survey(unit: &Unit<'_>, engine: &Engines) -> Result<Interrupts> {
 }
 
 impl Plan {
-    /// Shares `count` experiments among the fault models: those `named`, or all that apply to the unit.
+    /// Shares `count` experiments among fault models: those of `asked` that apply to the unit. If `strict`, they all must.
     ///
     /// # Errors
-    /// If a model that is named does not apply, and why.
-    pub fn new(unit: &Unit<'_>, engine: &Engines, named: &[FaultModel], count: u64) -> Result<Plan> {
-        let asked = if named.is_empty() { &FaultModel::ALL[..] } else { named };
+    /// If a model must apply and does not, and why; if none does.
+    pub fn new(unit: &Unit<'_>, engine: &Engines, asked: &[FaultModel], strict: bool, count: u64) -> Result<Plan> {
         let needed = asked.iter().any(|model| model.needs_interrupts() && model.applies(&unit.target).is_ok());
         let interrupts = if needed { survey(unit, engine)? } else { Interrupts::default() };
         let mut plan = Plan { counts: Vec::new(), interrupts };
@@ -85,7 +84,7 @@ impl Plan {
         for model in asked {
             match plan.with_candidates(unit, *model, |_| ()) {
                 Ok(()) => fitting.push(*model),
-                Err(why) => ensure!(named.is_empty(), "{model} does not apply: {why}"),
+                Err(why) => ensure!(!strict, "{model} does not apply: {why}"),
             }
         }
         ensure!(!fitting.is_empty(), "no fault model applies to {}", unit.service);
@@ -137,7 +136,7 @@ impl Plan {
     /// # Errors
     /// If the model does not apply.
     pub fn one(unit: &Unit<'_>, engine: &Engines, model: FaultModel, seed: u64, number: u64) -> Result<Experiment> {
-        let plan = Plan::new(unit, engine, &[model], 1)?;
+        let plan = Plan::new(unit, engine, &[model], true, 1)?;
         let drawn = plan.with_candidates(unit, model, |candidates| draw(unit, model, candidates, seed, number));
         let (planned, of) = drawn.map_err(anyhow::Error::msg)?;
         Ok(Experiment { number: 0, fault: model, planned, of })

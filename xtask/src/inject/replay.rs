@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 use experiment::Job;
 use trial::Entry;
@@ -11,7 +11,7 @@ use super::fault::FaultModel;
 use super::judge::Run;
 use super::model::Recovery;
 use super::plan::{self, Experiment, Plan};
-use super::unit::{self, Unit};
+use super::unit::Unit;
 use super::{Setup, campaign, engine};
 use crate::host;
 use crate::postmortem::Executables;
@@ -30,15 +30,37 @@ pub enum Show {
     Trace,
 }
 
+/// The experiment that a name means.
+pub struct Wanted<'i> {
+    id: &'i str,
+    service: &'i str,
+    recovery: Recovery,
+    model: FaultModel,
+    seed: u64,
+    number: u64,
+}
+
+impl<'i> Wanted<'i> {
+    /// Takes a name apart.
+    ///
+    /// # Errors
+    /// If there cannot be such an experiment.
+    pub fn parse(id: &'i str) -> Result<Wanted<'i>> {
+        let (service, recovery, model, seed, number) = plan::parse(id)?;
+        super::known(&[service.to_owned()])?;
+        let way = Recovery::from_str(recovery, false).ok();
+        let recovery = way.with_context(|| format!("there is no way to recover {recovery}; see `inject list`"))?;
+        let model = FaultModel::try_from(model.to_owned()).map_err(anyhow::Error::msg).context("see `inject list`")?;
+        Ok(Wanted { id, service, recovery, model, seed, number })
+    }
+}
+
 /// Carries the experiment out and tells everything that was seen of it.
 ///
 /// # Errors
 /// If there is no such experiment, or the emulator fails.
-pub fn replay(setup: &Setup, executables: &Executables, id: &str, show: Show) -> Result<()> {
-    let (service, recovery, model, seed, number) = plan::parse(id)?;
-    ensure!(unit::targets().contains(&service), "there is no service {service}");
-    let recovery = Recovery::from_str(recovery, false).map_err(anyhow::Error::msg)?;
-    let model = FaultModel::try_from(model.to_owned()).map_err(anyhow::Error::msg)?;
+pub fn replay(setup: &Setup, executables: &Executables, wanted: &Wanted<'_>, show: Show) -> Result<()> {
+    let Wanted { id, service, recovery, model, seed, number } = *wanted;
     let bar = host::spinner(&format!("golden run of {service} ({})", recovery.name()));
     let unit = Unit::prepare(setup, executables, service, recovery)?;
     let experiment = Plan::one(&unit, &setup.engines, model, seed, number)?;

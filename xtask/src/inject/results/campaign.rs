@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -158,19 +158,36 @@ impl Campaign {
     /// # Errors
     /// If the folder holds anything, or cannot be written.
     pub fn create(folder: &Path, configuration: &Configuration, shard: Shard) -> Result<Campaign> {
-        let shown = folder.display();
-        if folder.join(CONFIGURATION).exists() {
-            bail!("{shown} holds a campaign already. Go on with it (`--resume {shown}`), or choose another `--out`");
-        }
-        std::fs::create_dir_all(folder).with_context(|| format!("cannot create {shown}"))?;
-        let mut entries = std::fs::read_dir(folder).with_context(|| format!("cannot read {shown}"))?;
-        ensure!(entries.next().is_none(), "{shown} holds something that is no campaign: choose another `--out`");
+        Campaign::vacant(folder)?;
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
         if shard != Shard::WHOLE {
             lines::replace_json(&folder.join(SHARD), &shard)?;
         }
         // Last: a folder is a campaign when it has one.
         lines::replace_json(&folder.join(CONFIGURATION), configuration)?;
         Campaign::open(folder, configuration).map(|(campaign, _)| campaign)
+    }
+
+    /// Whether a new campaign may have a folder: one that is empty or does not exist.
+    ///
+    /// # Errors
+    /// If it holds anything, or cannot be read.
+    pub fn vacant(folder: &Path) -> Result<()> {
+        let shown = folder.display();
+        if folder.join(CONFIGURATION).exists() {
+            bail!("{shown} holds a campaign already. Go on with it (`--resume {shown}`), or choose another `--out`");
+        }
+        match std::fs::read_dir(folder) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            entries => {
+                let mut entries = entries.with_context(|| format!("cannot read {shown}"))?;
+                ensure!(
+                    entries.next().is_none(),
+                    "{shown} holds something that is no campaign: choose another `--out`"
+                );
+            }
+        }
+        Ok(())
     }
 
     /// One that was interrupted, with notices for the user; also one that has ended, with nothing left to do.
