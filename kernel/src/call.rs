@@ -96,7 +96,7 @@ impl Kernel {
         if !self.acquire(thread, server)? {
             return Ok(Step::Going);
         }
-        if self.hopeless(thread) {
+        if self.hopeless(thread, server) {
             self.release(server);
             return Err(self.end_hopeless(thread, server, binding));
         }

@@ -39,8 +39,7 @@ impl Kernel {
                     self.domains[object].verified = next;
                     if damaged {
                         self.report(object, "had damaged text or constants: restored, and rebuilt");
-                        self.domains[object].suspect = true;
-                        self.domains[object].order = Some(Control::Restart);
+                        (self.domains[object].suspect, self.domains[object].order) = (true, Some(Control::Restart));
                         self.rouse(object);
                     }
                 }

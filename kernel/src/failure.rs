@@ -104,13 +104,17 @@ impl Kernel {
         self.discard(thread, pc);
     }
 
+    fn doubts(&self, server: usize) -> bool {
+        let flags = Flags::from_bits_truncate(self.entry_of(server).flags);
+        flags.contains(Flags::DOUBT_ERRORS) && self.recovery == Recovery::Rollback
+    }
+
     /// A method, a reload or a flush returns an error. Whether that is believed; if not, the method runs once more, in an object that is
     /// rebuilt from verified text, and what it returns then is believed. Not more often than its sessions can bear.
     pub fn believes_error(&mut self, thread: usize) -> bool {
         let server = self.domain_of(thread);
         let (frame, info) = (self.threads[thread].top(), &self.domains[server].info);
-        let doubts = Flags::from_bits_truncate(self.entry_of(server).flags).contains(Flags::DOUBT_ERRORS)
-            && self.recovery == Recovery::Rollback
+        let doubts = self.doubts(server)
             && match (frame.kind, frame.attempts) {
                 (Kind::Method, 0) => {
                     self.tick.wrapping_sub(self.domains[server].doubted) >= info.clients / SESSIONS_A_TICK
@@ -259,14 +263,16 @@ impl Kernel {
 
     /// Whether the call that a thread is about to try again has no more tries: the third one failed, or the second one like the
     /// first, although text and constants of what failed are as they should be.
-    pub fn hopeless(&self, thread: usize) -> bool {
+    pub fn hopeless(&self, thread: usize, server: usize) -> bool {
+        // An error that was doubted is no failure.
+        let most = MAX_ATTEMPTS + u32::from(self.doubts(server));
         let frame = self.threads[thread].frame(self.threads[thread].depth + 1);
         let sound = |failed: u8| {
             let domain = &self.domains[usize::from(failed)];
             // A nested one may be at it still.
             !domain.was_damaged && !matches!(domain.work, Work::Verify(_))
         };
-        frame.attempts >= MAX_ATTEMPTS || frame.attempts > 1 && frame.stuck.is_some_and(sound)
+        frame.attempts >= most || frame.attempts > 1 && frame.stuck.is_some_and(sound)
     }
 
     /// Ends a request that keeps failing, and charges it to its session.
