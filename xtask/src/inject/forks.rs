@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use experiment::{End, Injection, Job, Observation, Planned};
@@ -45,6 +45,9 @@ pub fn run(
         };
         seen += 1;
         if done(plan, observation)?.is_break() {
+            // The whole group: experiments that still run are its children.
+            let group = format!("-{}", child.id());
+            let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
             child.kill().context("cannot stop the emulator")?;
             child.wait().context("cannot wait for the emulator")?;
             return Ok(());

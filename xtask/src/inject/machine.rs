@@ -1,6 +1,7 @@
 //! The emulator as campaigns start it: deterministic to the instruction, with memory and console in files.
 
 use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -76,7 +77,8 @@ impl Machine {
         command.args(["-icount", &format!("shift={SHIFT},sleep=off")]);
         command.arg("-chardev").arg(joined(&["file,id=console,path=", &self.console().to_string_lossy()]));
         command.args(["-serial", "chardev:console"]).arg("-kernel").arg(&self.image);
-        command.stdin(Stdio::null());
+        // A group of its own: Ctrl-C at the terminal is for this tool, which ends the emulator in order.
+        command.stdin(Stdio::null()).process_group(0);
         command
     }
 
