@@ -10,7 +10,7 @@ use ssr_manager::{Begin, BeginError, BindingId, RequestId, State as Session};
 
 use crate::domain::UNUSUAL;
 use crate::kernel::{Kernel, request_id, server_id};
-use crate::thread::{FRESH, Kind, Lent, MAX_DEPTH, Pending, USER_MODE};
+use crate::thread::{FRESH, Kind, Lent, Pending, USER_MODE};
 
 /// What a step of a call led to.
 pub enum Step {
@@ -64,12 +64,7 @@ impl Kernel {
 
     /// `KernelCall::Call`, from its first step: no failure counted yet.
     pub fn start_call(&mut self, thread: usize) {
-        let depth = self.threads[thread].depth;
-        if depth + 1 < MAX_DEPTH {
-            let frame = self.threads[thread].frame_mut(depth + 1);
-            (frame.attempts, frame.failed_at) = (0, 0);
-        }
-        self.threads[thread].set_pending(Pending::Call);
+        self.threads[thread].begin(Pending::Call);
         self.do_pending(thread);
     }
 

@@ -1,5 +1,6 @@
 //! What kernel threads do when nothing has failed, the supervisor's orders among it.
 
+use abi::error::Refusal;
 use abi::info::{ObjectState, Trace};
 use abi::{Control, Error, Events};
 
@@ -25,9 +26,10 @@ impl Kernel {
     }
 
     /// `KernelCall::Control`.
-    pub fn control(&mut self, name: [u8; 16], what: u32) -> Result<(), Error> {
+    pub fn control(&mut self, name: [u8; 16], what: u32) -> Result<Option<u32>, Refusal> {
         let what = Control::from_number(what).ok_or(Error::BadArgument)?;
         let object = self.find_object(&name).ok_or(Error::NotFound)?;
+        let stands_still = matches!(self.domains[object].state, ObjectState::Held | ObjectState::Stopped);
         match what {
             Control::Probe => {
                 let probed = self.domains[object].info.probed;
@@ -44,13 +46,9 @@ impl Kernel {
                     }
                 }
             }
-            Control::Start if matches!(self.domains[object].state, ObjectState::Held | ObjectState::Stopped) => {
-                self.start(object);
-            }
+            Control::Start if stands_still => self.start(object),
             Control::Start => self.domains[object].order = None,
-            Control::Restart if matches!(self.domains[object].state, ObjectState::Held | ObjectState::Stopped) => {
-                return Err(Error::Stopped);
-            }
+            Control::Restart if stands_still => return Err(Error::Stopped.into()),
             _ => {
                 self.domains[object].order = Some(what);
                 // At the priority of whoever gives the order: busier threads would delay it.
@@ -59,7 +57,7 @@ impl Kernel {
                 self.rouse(object);
             }
         }
-        Ok(())
+        Ok(Some(0))
     }
 
     /// Rebuilds an object that is held or stopped.

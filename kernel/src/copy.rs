@@ -3,6 +3,7 @@
 //! The kernel never follows a user address. It looks each page up in the tables of the view concerned and copies
 //! between frames, so that a wild pointer is an error of its owner and can be nothing else.
 
+use abi::error::Refusal;
 use abi::layout::PAGE;
 use abi::{Error, FailureKind, KernelCall};
 
@@ -106,14 +107,14 @@ impl Kernel {
     }
 
     /// `CopyIn` (`out` = false) and `CopyOut` of the running activation: between its own memory and what its caller lent.
-    pub fn on_copy(&mut self, thread: usize, out: bool) {
+    pub fn copy(&mut self, thread: usize, out: bool) -> Result<Option<u32>, Refusal> {
         let depth = self.threads[thread].depth;
         let (frame, registers) = (*self.threads[thread].top(), self.threads[thread].top().registers);
         let (offset, own, length) = (registers[0], registers[1], registers[2]);
         let Lent { address, length: lent } = if out { frame.lent_write } else { frame.lent_read };
         let inside = offset.checked_add(length).is_some_and(|end| end <= lent);
         if depth == 0 || !inside || own.checked_add(length).is_none() {
-            return self.answer(thread, Err(Error::BadRange), 0);
+            return Err(Error::BadRange.into());
         }
         let theirs = address + offset;
         let result = if out {
@@ -122,11 +123,12 @@ impl Kernel {
             self.copy_between(thread, (depth, own), (depth - 1, theirs), length)
         };
         match result {
-            Ok(done) if done < length => self.call_again(thread, depth, done),
-            Ok(_) => self.answer(thread, Ok(()), 0),
-            Err(CopyError::Range) => self.answer(thread, Err(Error::BadRange), 0),
+            Ok(done) if done == length => return Ok(Some(0)),
+            Ok(done) => self.call_again(thread, depth, done),
+            Err(CopyError::Range) => return Err(Error::BadRange.into()),
             Err(CopyError::Failure(kind, address)) => self.fault(thread, kind, address),
         }
+        Ok(None)
     }
 
     fn copy_between(

@@ -4,7 +4,7 @@
 //! 127 are the slots for processes. Thread n is the thread of domain n.
 
 use abi::Control;
-use abi::image::{Entry, Image, Segment};
+use abi::image::{Entry, Image, Recovery, Segment};
 use abi::info::{ObjectInfo, ObjectState, Pool};
 use abi::layout::{self, PAGE};
 
@@ -193,7 +193,7 @@ pub fn pages(bytes: u32) -> u32 {
 /// # Errors
 /// The pool that is used up.
 pub fn load(machine: &mut Machine, domain: usize, image: &Image<'_>, entry: &Entry) -> Result<u32, Pool> {
-    machine.create_view(domain)?;
+    machine.views[domain] = machine.l1.take(&mut machine.frames)?;
     let mut frames = 0;
     let areas = [
         (entry.text.address, entry.text.memory_size, image.segment(&entry.text), Access::Execute),
@@ -221,9 +221,10 @@ pub fn load(machine: &mut Machine, domain: usize, image: &Image<'_>, entry: &Ent
         frames += pages(entry.common);
         let first = machine.frames.alloc_run(pages(entry.common)).ok_or(Pool::Frames)?;
         machine.common[domain] = first;
+        let access = if image.recovery() == Recovery::Kept { Access::Write } else { Access::Read };
         for page in 0..pages(entry.common) {
             machine.fill_page(first + page * PAGE, image.common(entry), page);
-            machine.map(domain, layout::COMMON_BASE + page * PAGE, first + page * PAGE, Access::Read)?;
+            machine.map(domain, layout::COMMON_BASE + page * PAGE, first + page * PAGE, access)?;
         }
     }
     let mut window = layout::MMIO_BASE;

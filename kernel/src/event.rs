@@ -5,6 +5,7 @@
 //! asks for, each with one session and each a recovery domain of its own. The bits are cleared when the last step has
 //! committed: whatever fails before makes them come again.
 
+use abi::error::Refusal;
 use abi::event::MAX_LINES;
 use abi::image::NONE;
 use abi::info::{ObjectState, Trace};
@@ -50,10 +51,10 @@ impl Kernel {
     }
 
     /// `KernelCall::WaitEvents`. What an activation waits is taken off its budget first, and given back if it was shorter.
-    pub fn on_wait_events(&mut self, thread: usize, mask: u32, ticks: u32) {
+    pub fn wait_events(&mut self, thread: usize, mask: u32, ticks: u32) -> Result<Option<u32>, Refusal> {
         let (domain, object) = (self.domain_of(thread), self.threads[thread].depth > 0);
         if ticks == 0 && (object || mask == 0) {
-            return self.answer(thread, Err(Error::BadArgument), 0);
+            return Err(Error::BadArgument.into());
         }
         let mut ticks = ticks.min(i32::MAX as u32);
         if object {
@@ -68,6 +69,7 @@ impl Kernel {
         if self.domains[domain].events & mask != 0 || until == Some(self.tick) {
             self.end_wait(thread);
         }
+        Ok(None)
     }
 
     /// What a tick brings: ends of waits, deadlines, and the end of throttling.
@@ -117,18 +119,18 @@ impl Kernel {
     }
 
     /// `KernelCall::Acknowledge`. A line that interrupted too often within this tick stays masked until the next.
-    pub fn on_acknowledge(&mut self, thread: usize, line: u32) {
+    pub fn acknowledge(&mut self, thread: usize, line: u32) -> Result<Option<u32>, Refusal> {
         let object = self.domain_of(thread);
         let entry = self.entry_of(object);
         match entry.interrupts.get(line as usize) {
-            None | Some(&NONE) => return self.answer(thread, Err(Error::BadArgument), 0),
+            None | Some(&NONE) => return Err(Error::BadArgument.into()),
             Some(interrupt) if self.domains[object].interrupts >= entry.interrupt_rate => {
                 self.domains[object].throttled |= 1 << line;
                 self.trace(Trace::Throttled, object, *interrupt);
             }
             Some(interrupt) => board::unmask(*interrupt),
         }
-        self.answer(thread, Ok(()), 0);
+        Ok(Some(0))
     }
 
     /// Masks an object's lines: its device is being reset.
@@ -140,15 +142,13 @@ impl Kernel {
     }
 
     /// `KernelCall::Notify`: noted, and delivered when the request commits.
-    pub fn on_notify(&mut self, thread: usize, session: u32) {
+    pub fn notify_later(&mut self, thread: usize, session: u32) -> Result<Option<u32>, Refusal> {
         let server = self.domain_of(thread);
-        let Some(binding) = self.own_session(server, session) else {
-            return self.answer(thread, Err(Error::BadArgument), 0);
-        };
+        let binding = self.own_session(server, session).ok_or(Error::BadArgument)?;
         if !self.threads[thread].note(binding) {
             self.threads[thread].notes_all |= 1 << server;
         }
-        self.answer(thread, Ok(()), 0);
+        Ok(Some(0))
     }
 
     /// The binding behind a number that an object names a session of its own by.

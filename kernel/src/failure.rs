@@ -177,7 +177,7 @@ impl Kernel {
     fn leave(&mut self, server: usize, binding: Option<BindingId>) {
         if self.ssr.finish(server_id(server), &mut self.machine).is_err() {
             self.ssr.rollback(server_id(server), &mut self.machine);
-            if let Some(binding) = binding.filter(|_| self.recovery != Recovery::Rollback) {
+            if let Some(binding) = binding.filter(|_| !matches!(self.recovery, Recovery::None | Recovery::Rollback)) {
                 self.lose_session(server, binding);
             }
         }
@@ -190,13 +190,9 @@ impl Kernel {
         frame.attempts += if self.recovery == Recovery::Blind { MAX_ATTEMPTS } else { 1 };
         let again = frame.attempts > 1 && frame.failed_at == pc;
         (frame.stuck, frame.failed_at) = (again.then_some(failed as u8), pc);
-        let (attempts, kind) = (frame.attempts, frame.kind);
-        // An upcall begins anew each time, and fails at the same place if the text is damaged.
-        let before = &self.failures[(self.failure_count as usize + FAILURES - 2) % FAILURES];
-        let upcall = thread == failed && before.pc == pc && before.object == self.entry_of(failed).name;
-        // Hooks have one more try only: not on damaged text.
-        self.domains[failed].suspect |= attempts > 1 || upcall || matches!(kind, Kind::Open | Kind::Reload);
-        attempts
+        // Hooks have one more try only: not on damaged text. For those of a kernel thread see `object_failed`.
+        self.domains[failed].suspect |= frame.attempts > 1 || matches!(frame.kind, Kind::Open | Kind::Reload);
+        frame.attempts
     }
 
     /// An activation failed after calls of its own had taken effect: the request as a whole is undone and tried

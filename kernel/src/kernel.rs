@@ -181,14 +181,11 @@ impl Kernel {
     fn scrub(&mut self) {
         let object = self.scrubbed.0;
         let last = self.ssr.verify_next(server_id(object), self.scrubbed.1, &self.machine);
-        self.scrubbed = match last {
-            None => ((object + 1) % OBJECTS, None),
-            Some(_) => (object, last),
-        };
+        self.scrubbed = (if last.is_some() { object } else { (object + 1) % OBJECTS }, last);
         if last.is_some_and(|page| !page.intact) {
             self.report(
                 object,
-                "state at rest was damaged: its session is lost, or (common region) its requests will fail",
+                "state at rest was damaged: its session is lost, or its requests will fail (common region)",
             );
         }
     }

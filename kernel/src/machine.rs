@@ -21,7 +21,7 @@ abi::initial! {
         /// Second-level tables.
         pub l2: Tables<{ mmu::L2_BYTES }> = Tables::INITIAL,
         /// First-level tables of views.
-        l1: Tables<{ mmu::L1_BYTES }> = Tables::INITIAL,
+        pub l1: Tables<{ mmu::L1_BYTES }> = Tables::INITIAL,
         last_asid: u32 = 0,
         /// Rollovers of the ASIDs.
         pub rollovers: u32 = 0,
@@ -50,7 +50,7 @@ abi::initial! {
 
 impl<const BYTES: u32> Tables<BYTES> {
     /// A table that translates nothing.
-    fn take(&mut self, frames: &mut Frames) -> Result<u32, Pool> {
+    pub fn take(&mut self, frames: &mut Frames) -> Result<u32, Pool> {
         if self.list == 0 {
             let frame = frames.alloc().ok_or(Pool::Frames)?;
             (frame..frame + PAGE).step_by(BYTES as usize).for_each(|table| self.put(table, frames));
@@ -106,12 +106,6 @@ impl Machine {
         let entry = self.frames.word(self.entry_of(view, address)?);
         let (frame, write) = mmu::decode_page(entry)?;
         self.frames.contains(frame).then_some((frame | address & (PAGE - 1), write))
-    }
-
-    /// Gives a domain its own view, empty.
-    pub fn create_view(&mut self, domain: usize) -> Result<(), Pool> {
-        self.views[domain] = self.l1.take(&mut self.frames)?;
-        Ok(())
     }
 
     /// Maps a page in a domain's own view. Only before bindings to it exist, as their views share its tables.

@@ -59,7 +59,7 @@ unsafe extern "C" {
 extern "C" fn kernel_enter(reason: u32, frame: u32) -> u32 {
     // SAFETY: see `Cell`.
     let kernel = unsafe { &mut *ARCH_KERNEL.0.get() };
-    kernel.enter(Entry::from_number(reason), frame)
+    kernel.enter(Entry::from_number(reason).unwrap_or(Entry::Interrupt), frame)
 }
 
 /// From the boot code: SVC mode, MMU off, bss zeroed.

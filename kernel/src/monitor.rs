@@ -173,12 +173,17 @@ impl Kernel {
 
     /// Takes a waiter out of an object's queue and makes it ready.
     pub fn wake(&mut self, waiter: usize, server: usize) {
+        self.leave_queue(waiter, server);
+        self.threads[waiter].behind = None;
+        self.scheduler.ready(&mut self.threads, waiter);
+    }
+
+    /// Takes a waiter out of the queue of an object that it stands in.
+    pub fn leave_queue(&mut self, waiter: usize, server: usize) {
         let domain = &mut self.domains[server];
         if !domain.waiters.remove(&mut self.threads, waiter) {
             domain.parked.remove(&mut self.threads, waiter);
         }
-        self.threads[waiter].behind = None;
-        self.scheduler.ready(&mut self.threads, waiter);
     }
 
     /// Sets the lock word of an object that nobody is in.

@@ -1,5 +1,6 @@
 //! Processes: start, end, and what remains until the parent asks.
 
+use abi::error::Refusal;
 use abi::image::{Flags, Kind as EntryKind, NONE, Recovery};
 use abi::info::{Pool, Trace};
 use abi::{Error, Events};
@@ -49,28 +50,20 @@ impl Kernel {
     }
 
     /// `Spawn`: right and quota of the parent checked.
-    pub fn on_spawn(&mut self, thread: usize, name: [u8; 16], argument: u32) {
-        let result = self.try_spawn(thread, name, argument);
-        match result {
-            Ok(process) => self.answer(thread, Ok(()), process),
-            Err((error, extra)) => self.answer(thread, Err(error), extra),
-        }
-    }
-
-    fn try_spawn(&mut self, thread: usize, name: [u8; 16], argument: u32) -> Result<u32, (Error, u32)> {
+    pub fn spawn(&mut self, thread: usize, name: [u8; 16], argument: u32) -> Result<Option<u32>, Refusal> {
         let parent = self.domain_of(thread);
         let image = image();
         let program = |entry: &abi::image::Entry| entry.kind == EntryKind::Program as u32 && entry.name == name;
-        let index = image.entries().iter().position(program).ok_or((Error::NotFound, 0))?;
+        let index = image.entries().iter().position(program).ok_or(Error::NotFound)?;
         let manifest = self.entry_of(parent);
         if manifest.spawns >> index & 1 == 0 {
-            return Err((Error::NotPermitted, index as u32));
+            return Err(Refusal(Error::NotPermitted, index as u32));
         }
         if self.domains[parent].role != Role::Process || self.domains[parent].children >= manifest.quota_children {
-            return Err((Error::Exhausted, Pool::Processes as u32));
+            return Err(Pool::Processes.into());
         }
-        let slot = self.start_process(index, argument, Some(parent)).map_err(|pool| (Error::Exhausted, pool as u32))?;
-        Ok(self.client_of(slot))
+        let slot = self.start_process(index, argument, Some(parent))?;
+        Ok(Some(self.client_of(slot)))
     }
 
     /// The child of a thread's process with this number.
@@ -85,45 +78,33 @@ impl Kernel {
         if known { Ok(slot) } else { Err(Error::NoSuchProcess) }
     }
 
-    /// `Wait`.
-    pub fn on_wait(&mut self, thread: usize, number: u32) {
-        match self.child(thread, number) {
-            Err(error) => self.answer(thread, Err(error), 0),
-            Ok(child) => match self.domains[child].status {
-                Some(status) => {
-                    self.forget_process(child);
-                    self.answer(thread, Ok(()), status);
-                }
-                None => {
-                    self.scheduler.unready(&mut self.threads, thread);
-                    self.threads[thread].state = State::Child(child);
-                }
-            },
+    /// `Wait`: the status of a child that has ended, or the thread waits for its end.
+    pub fn wait_for(&mut self, thread: usize, number: u32) -> Result<Option<u32>, Refusal> {
+        let child = self.child(thread, number)?;
+        let status = self.domains[child].status;
+        if status.is_some() {
+            self.forget_process(child);
+        } else {
+            self.scheduler.unready(&mut self.threads, thread);
+            self.threads[thread].state = State::Child(child);
         }
+        Ok(status)
     }
 
     /// `Kill`: at once, or when the request that the child is in has come to its end.
-    pub fn on_kill(&mut self, thread: usize, number: u32) {
-        match self.child(thread, number) {
-            Err(error) => self.answer(thread, Err(error), 0),
-            Ok(child) => {
-                self.answer(thread, Ok(()), 0);
-                if self.domains[child].status.is_none() {
-                    self.end_process(child, 128);
-                }
-            }
+    pub fn kill(&mut self, thread: usize, number: u32) -> Result<Option<u32>, Refusal> {
+        let child = self.child(thread, number)?;
+        if self.domains[child].status.is_none() {
+            self.end_process(child, 128);
         }
+        Ok(Some(0))
     }
 
     /// Ends a process. A request of its own that has begun runs to its end first.
     pub fn end_process(&mut self, domain: usize, status: u32) {
         let thread = domain;
-        let begun = self.threads[thread].depth > 0
-            || matches!(
-                self.threads[thread].pending(),
-                Pending::Commit | Pending::Flush(_) | Pending::Close(_) | Pending::Open(_)
-            );
-        if begun {
+        let state = &self.threads[thread];
+        if state.depth > 0 || !matches!(state.pending(), Pending::None | Pending::Call) {
             self.threads[thread].doomed = Some(status);
             return;
         }
@@ -133,9 +114,7 @@ impl Kernel {
                 self.forgo(thread);
             }
             State::Object(object) => {
-                if !self.domains[object].waiters.remove(&mut self.threads, thread) {
-                    self.domains[object].parked.remove(&mut self.threads, thread);
-                }
+                self.leave_queue(thread, object);
                 self.relock(object);
             }
             State::Events(..) | State::Child(_) | State::Idle | State::Dead => {}
@@ -148,8 +127,7 @@ impl Kernel {
         self.domains[domain].frames = 0;
         self.orphan_children(domain);
         self.domains[domain].status = Some(status);
-        match self.domains[domain].parent {
-            _ if self.domains[domain].adopted => self.forget_process(domain),
+        match self.domains[domain].parent.filter(|_| !self.domains[domain].adopted) {
             None => self.forget_process(domain),
             Some(parent) if self.threads[parent].state == State::Child(domain) => {
                 self.forget_process(domain);
@@ -231,7 +209,8 @@ impl Kernel {
             common_pages: narrow(entry.common / abi::layout::PAGE),
             max_bindings: narrow(entry.max_bindings),
             serial: entry.has(Flags::SERIAL),
-            integrity: entry.has(Flags::INTEGRITY),
+            integrity: entry.has(Flags::INTEGRITY) && self.recovery != Recovery::Kept,
+            exposed: self.recovery == Recovery::Kept,
         };
         self.ssr.register(crate::kernel::server_id(index), &config, &mut self.machine)?;
         self.domains[index].set(Role::Object, entry, entry.argument);

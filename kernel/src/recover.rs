@@ -4,6 +4,7 @@
 //! runs.
 
 use abi::call::Cause;
+use abi::error::Refusal;
 use abi::image::{Flags, Recovery};
 use abi::info::{ObjectState, Trace};
 use abi::layout;
@@ -74,10 +75,10 @@ impl Kernel {
     }
 
     /// Writes a device register of an object and a word of its open SSR, which notes that: both or neither.
-    pub fn emit(&mut self, thread: usize, [register, value, note, noted]: [u32; 4]) -> Result<(), Error> {
+    pub fn emit(&mut self, thread: usize, [register, value, note, noted]: [u32; 4]) -> Result<Option<u32>, Refusal> {
         let frame = *self.threads[thread].top();
         if frame.kind != Kind::Flush {
-            return Err(Error::NotPermitted);
+            return Err(Error::NotPermitted.into());
         }
         let entry = self.entry_of(self.domain_of(thread));
         let window: u32 = entry.mmio.iter().map(|range| range.length.next_multiple_of(layout::PAGE)).sum();
@@ -88,7 +89,7 @@ impl Kernel {
         // SAFETY: the register lies in the object's device window, which `load` has mapped for as long as it exists.
         unsafe { mmu::write_device(frame.contextidr, frame.ttbr0, register, value) };
         self.machine.frames.set_word(word, noted);
-        Ok(())
+        Ok(Some(0))
     }
 
     /// A thread that was about to enter an object stands in its queue again, in front.
@@ -239,7 +240,11 @@ impl Kernel {
             self.domains[object].deadline = board::now_us() + SUPERVISOR_BACKOFF;
             self.timed |= 1 << object;
         } else {
-            self.wake_all(object);
+            self.unpark(object);
+            while let Some(waiter) = self.domains[object].waiters.first() {
+                self.wake(waiter, object);
+            }
+            self.relock(object);
             self.notify_all(object);
             self.tell_supervisor();
         }
@@ -251,14 +256,6 @@ impl Kernel {
         if let Some(supervisor) = self.supervisor {
             self.post(supervisor, Events::FAILURE.bits());
         }
-    }
-
-    fn wake_all(&mut self, object: usize) {
-        self.unpark(object);
-        while let Some(waiter) = self.domains[object].waiters.first() {
-            self.wake(waiter, object);
-        }
-        self.relock(object);
     }
 
     fn reload_next(&mut self, object: usize, after: Option<BindingId>) {
@@ -330,7 +327,7 @@ impl Kernel {
             if self.ssr.binding(binding).state == Session::Closing && !self.closed_by_client(binding) {
                 let handle = self.ssr.handle(binding);
                 self.threads[object].frame_mut(1).attempts = 0;
-                if let Ok(Step::Going) = self.try_close(object, handle) {
+                if let Ok(Step::Going) = self.try_hook(object, handle, Kind::Close) {
                     return true;
                 }
             }

@@ -1,5 +1,6 @@
 //! Sessions: bind and unbind, and the hooks `open` and `close`.
 
+use abi::error::Refusal;
 use abi::info::Pool;
 use abi::{Error, Events, Handle};
 use ssr_manager::{BindingId, State as Session};
@@ -7,14 +8,9 @@ use ssr_manager::{BindingId, State as Session};
 use crate::call::Step;
 use crate::domain::{OBJECTS, Role};
 use crate::kernel::{Kernel, server_id};
-use crate::thread::{Kind, MAX_DEPTH, Pending};
+use crate::thread::{Kind, Pending};
 
 impl Kernel {
-    /// `close` of a session without a client, on the server's kernel thread.
-    pub fn try_close(&mut self, thread: usize, handle: Handle) -> Result<Step, Error> {
-        self.try_hook(thread, handle, Kind::Close)
-    }
-
     /// `open` of a new binding, or `close` of one that ends.
     pub fn try_hook(&mut self, thread: usize, handle: Handle, kind: Kind) -> Result<Step, Error> {
         let binding = BindingId::new(handle.index as u16);
@@ -62,22 +58,16 @@ impl Kernel {
         (registers[0], registers[1], registers[2]) = (0, handle.index, handle.generation);
     }
 
-    /// `KernelCall::Bind`: makes a session and runs the server's `open` hook.
-    pub fn on_bind(&mut self, thread: usize, name: [u8; 16], events: u32) {
-        if let Err((error, extra)) = self.try_bind(thread, name, events) {
-            self.answer(thread, Err(error), extra);
-        }
-    }
-
-    fn try_bind(&mut self, thread: usize, name: [u8; 16], events: u32) -> Result<(), (Error, u32)> {
+    /// `KernelCall::Bind`: makes a session; the server's `open` hook comes next.
+    pub fn bind(&mut self, thread: usize, name: [u8; 16], events: u32) -> Result<Option<u32>, Refusal> {
         let client = self.domain_of(thread);
         let entry = self.entry_of(client);
-        let server = self.find_object(&name).ok_or((Error::NotFound, 0))?;
+        let server = self.find_object(&name).ok_or(Error::NotFound)?;
         if entry.callees >> server & 1 == 0 {
-            return Err((Error::NotPermitted, server as u32));
+            return Err(Refusal(Error::NotPermitted, server as u32));
         }
         if events & !Events::NOTIFICATIONS.bits() != 0 {
-            return Err((Error::BadArgument, 0));
+            return Err(Error::BadArgument.into());
         }
         let nested = self.domains[client].role == Role::Object;
         let number = self.client_of(client);
@@ -87,7 +77,7 @@ impl Kernel {
             // An object has one session with each of its servers: rebuilt, it finds the old one again.
             self.ssr.set_events(binding, self.ssr.events(binding) | events);
             self.answer_handle(thread, self.ssr.handle(binding));
-            return Ok(());
+            return Ok(None);
         }
         if let Some(binding) = lost {
             // It has no use for the one that it lost.
@@ -97,53 +87,38 @@ impl Kernel {
         let most = self.entry_of(server).max_bindings as usize;
         let scarce = self.ssr.sessions(server_id(server)) + most.div_ceil(8) >= most;
         if scarce && self.ssr.session_between(number, server_id(server), Session::Active).is_some() {
-            return Err((Error::Exhausted, Pool::ServerBindings as u32));
+            return Err(Pool::ServerBindings.into());
         }
         if let Some(until) = self.domains[client].blamed_until[server] {
             if (self.tick.wrapping_sub(until) as i32) < 0 {
-                return Err((Error::Blamed, 0));
+                return Err(Error::Blamed.into());
             }
             self.domains[client].blamed_until[server] = None;
         }
         if self.ssr.bindings_of(number) >= entry.quota_bindings as usize {
-            return Err((Error::Exhausted, Pool::ClientBindings as u32));
+            return Err(Pool::ClientBindings.into());
         }
         let (owner, object) = (self.address_of(client), self.address_of(server));
-        let binding = self
-            .ssr
-            .bind(server_id(server), number, owner, object, nested, &mut self.machine)
-            .map_err(|pool| (Error::Exhausted, pool as u32))?;
+        let binding = self.ssr.bind(server_id(server), number, owner, object, nested, &mut self.machine)?;
         if let Err(pool) = self.machine.binding_view(server, binding.index()) {
             self.ssr.revoke(binding, &mut self.machine);
-            return Err((Error::Exhausted, pool as u32));
+            return Err(pool.into());
         }
         self.ssr.set_events(binding, events);
-        let depth = self.threads[thread].depth;
-        if depth + 1 < MAX_DEPTH {
-            self.threads[thread].frame_mut(depth + 1).attempts = 0;
-        }
-        self.threads[thread].set_pending(Pending::Open(self.ssr.handle(binding)));
-        Ok(())
+        self.threads[thread].begin(Pending::Open(self.ssr.handle(binding)));
+        Ok(None)
     }
 
-    /// `KernelCall::Unbind`.
-    pub fn on_unbind(&mut self, thread: usize, handle: Handle) {
-        let client = self.client_of(self.domain_of(thread));
-        match self.ssr.find(handle, client) {
-            Err(error) => self.answer(thread, Err(error), 0),
-            Ok(binding) if self.ssr.binding(binding).state == Session::Lost => {
-                self.ssr.revoke(binding, &mut self.machine);
-                self.answer(thread, Ok(()), 0);
-            }
-            Ok(binding) => {
-                self.ssr.closing(binding);
-                let depth = self.threads[thread].depth;
-                if depth + 1 < MAX_DEPTH {
-                    self.threads[thread].frame_mut(depth + 1).attempts = 0;
-                }
-                self.threads[thread].set_pending(Pending::Close(handle));
-            }
+    /// `KernelCall::Unbind`: the server's `close` hook comes next.
+    pub fn unbind(&mut self, thread: usize, handle: Handle) -> Result<Option<u32>, Refusal> {
+        let binding = self.ssr.find(handle, self.client_of(self.domain_of(thread)))?;
+        if self.ssr.binding(binding).state == Session::Lost {
+            self.ssr.revoke(binding, &mut self.machine);
+            return Ok(Some(0));
         }
+        self.ssr.closing(binding);
+        self.threads[thread].begin(Pending::Close(handle));
+        Ok(None)
     }
 
     /// The object with this name.

@@ -75,6 +75,11 @@ impl Platform for Machine {
         page
     }
 
+    fn expose(&mut self, binding: BindingId, index: usize, page: Page) {
+        let entry = if page == Page::NONE { mmu::FAULT } else { mmu::page_entry(page.0, Access::Write) };
+        self.set_region_entry(Region::Ssr(binding), index, entry);
+    }
+
     fn ended(&mut self, binding: BindingId) {
         self.destroy_binding(binding.index());
     }

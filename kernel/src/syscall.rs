@@ -1,6 +1,7 @@
 //! Kernel calls other than the protected call: decoding, rights, answers.
 
 use abi::call::name_from_words;
+use abi::error::Refusal;
 use abi::image::Rights;
 use abi::info::{MemoryInfo, ObjectInfo, ProcessInfo, Topic};
 use abi::{Error, FailureKind, Handle, KernelCall, Sabotage, layout};
@@ -21,104 +22,107 @@ impl Kernel {
     pub fn on_call(&mut self, thread: usize) {
         let registers = self.threads[thread].top().registers;
         let [r0, r1, r2, r3, r4, ..] = registers;
-        let Ok(call) = KernelCall::try_from(registers[7] & 0xff) else {
-            return self.forbidden(thread, Error::NoSuchCall, 0);
-        };
+        let call = KernelCall::try_from(registers[7] & 0xff);
         let object = self.threads[thread].depth > 0;
-        let calls_others = matches!(call, KernelCall::Call | KernelCall::Bind | KernelCall::Unbind);
+        let calls_others = matches!(call, Ok(KernelCall::Call | KernelCall::Bind | KernelCall::Unbind));
         if object && calls_others && self.count_call(thread) {
             return;
         }
         match call {
-            KernelCall::Call => self.start_call(thread),
-            KernelCall::Return | KernelCall::ReturnFlush if object => {
-                self.on_return(thread, call == KernelCall::ReturnFlush)
-            }
+            Ok(KernelCall::Call) => self.start_call(thread),
+            Ok(KernelCall::Return) if object => self.on_return(thread, false),
+            Ok(KernelCall::ReturnFlush) if object => self.on_return(thread, true),
+            call => match self.other_call(thread, call, [r0, r1, r2, r3, r4]) {
+                Ok(Some(value)) => self.answer(thread, Ok(()), value),
+                Ok(None) => {}
+                Err(Refusal(error, detail)) => self.answer(thread, Err(error), detail),
+            },
+        }
+    }
+
+    /// Carries out a kernel call, if the manifest grants the right to it. `None`: there is no answer, or it comes later.
+    #[inline(never)]
+    fn other_call(
+        &mut self,
+        thread: usize,
+        call: Result<KernelCall, Error>,
+        [r0, r1, r2, r3, r4]: [u32; 5],
+    ) -> Result<Option<u32>, Refusal> {
+        let (domain, object) = (self.domain_of(thread), self.threads[thread].depth > 0);
+        let name = || name_from_words([r0, r1, r2, r3]);
+        let Ok(call) = call else { return self.forbidden(thread, Error::NoSuchCall.into()) };
+        let right = match call {
+            KernelCall::WaitEvents if object || r1 == 0 => Rights::empty(),
+            KernelCall::Emit if !object => Rights::empty(),
+            call => call.right(),
+        };
+        if !self.entry_of(domain).may(right) {
+            return self.forbidden(thread, Refusal(Error::NotPermitted, right.bits().trailing_zeros()));
+        }
+        match call {
             KernelCall::ReturnError if object => {
                 if self.believes_error(thread) {
                     self.on_return(thread, r1 == 1);
                 }
+                Ok(None)
             }
             KernelCall::Return | KernelCall::ReturnFlush => {
                 // The fast path has used these registers before it saw that there is nothing to return from.
                 self.threads[thread].top_mut().registers[8..13].fill(0);
-                self.answer(thread, Err(Error::NoSuchCall), 0);
+                Err(Error::NoSuchCall.into())
             }
-            KernelCall::Null => self.answer(thread, Ok(()), 0),
-            KernelCall::Bind => self.on_bind(thread, name_from_words([r0, r1, r2, r3]), r4),
-            KernelCall::Unbind => self.on_unbind(thread, Handle { index: r0, generation: r1 }),
-            KernelCall::CopyIn if object => self.on_copy(thread, false),
-            KernelCall::CopyOut if object => self.on_copy(thread, true),
-            KernelCall::Panic => self.on_panic(thread, r0, r1),
-            KernelCall::HeapExhausted if object => {
-                let pc = self.threads[thread].top().pc;
-                self.fail(thread, FailureKind::HeapExhausted, pc, 0);
+            KernelCall::Null => Ok(Some(0)),
+            KernelCall::Bind => self.bind(thread, name(), r4),
+            KernelCall::Unbind => self.unbind(thread, Handle { index: r0, generation: r1 }),
+            KernelCall::CopyIn | KernelCall::CopyOut if object => self.copy(thread, call == KernelCall::CopyOut),
+            KernelCall::Panic if !object => self.panic(thread, r0, r1),
+            KernelCall::Panic | KernelCall::HeapExhausted => {
+                let panic = call == KernelCall::Panic;
+                self.fault(thread, if panic { FailureKind::Panic } else { FailureKind::HeapExhausted }, 0);
+                Ok(None)
             }
             KernelCall::Yield if !object => {
-                self.answer(thread, Ok(()), 0);
                 self.scheduler.rotate(&mut self.threads, thread);
+                Ok(Some(0))
             }
-            KernelCall::Exit if !object => self.end_process(thread, r0),
-            KernelCall::HeapExhausted => {
-                log::info!("[kernel] program {} ended: heap used up", self.name_of(thread));
-                self.end_process(thread, 128 + FailureKind::HeapExhausted as u32);
+            KernelCall::Exit if !object => {
+                self.end_process(thread, r0);
+                Ok(None)
             }
-            KernelCall::Spawn if !object => self.on_spawn(thread, name_from_words([r0, r1, r2, r3]), r4),
-            KernelCall::Wait if !object => self.on_wait(thread, r0),
-            KernelCall::Kill if !object => self.on_kill(thread, r0),
-            KernelCall::WaitEvents if object || r1 == 0 => self.on_wait_events(thread, r0, r1),
-            KernelCall::WaitEvents => {
-                self.with_right(thread, Rights::PAUSE, |kernel| kernel.on_wait_events(thread, r0, r1))
+            KernelCall::Spawn if !object => self.spawn(thread, name(), r4),
+            KernelCall::Wait if !object => self.wait_for(thread, r0),
+            KernelCall::Kill if !object => self.kill(thread, r0),
+            KernelCall::WaitEvents => self.wait_events(thread, r0, r1),
+            KernelCall::Notify if object => self.notify_later(thread, r0),
+            KernelCall::Acknowledge if object => self.acknowledge(thread, r0),
+            KernelCall::Time => {
+                let now = board::now_us();
+                self.threads[thread].top_mut().registers[2] = (now >> 32) as u32;
+                Ok(Some(now as u32))
             }
-            KernelCall::Notify if object => self.on_notify(thread, r0),
-            KernelCall::Acknowledge if object => self.on_acknowledge(thread, r0),
-            KernelCall::Emit if object => self.with_right(thread, Rights::EMIT, |kernel| {
-                let result = kernel.emit(thread, [r0, r1, r2, r3]);
-                kernel.answer(thread, result, 0);
-            }),
-            KernelCall::Deadline => self.with_right(thread, Rights::DEADLINE, |kernel| {
-                let domain = kernel.domain_of(thread);
-                kernel.domains[domain].deadline = u64::from(r1) << 32 | u64::from(r0);
-                kernel.timed |= 1 << domain;
-                kernel.answer(thread, Ok(()), 0);
-            }),
-            KernelCall::Control => self.with_right(thread, Rights::CONTROL, |kernel| {
-                let result = kernel.control(name_from_words([r0, r1, r2, r3]), r4);
-                kernel.answer(thread, result, 0);
-            }),
-            KernelCall::Time => self.with_right(thread, Rights::TIME, |kernel| kernel.on_time(thread)),
-            KernelCall::Info => {
-                self.with_right(thread, Rights::INFO, |kernel| kernel.on_info(thread, [r0, r1, r2, r3]))
+            KernelCall::Info => self.info(thread, [r0, r1, r2, r3]),
+            KernelCall::Emit if object => self.emit(thread, [r0, r1, r2, r3]),
+            KernelCall::Deadline => {
+                self.domains[domain].deadline = u64::from(r1) << 32 | u64::from(r0);
+                self.timed |= 1 << domain;
+                Ok(Some(0))
             }
-            KernelCall::Sabotage => self.with_right(thread, Rights::SABOTAGE, |kernel| {
-                let result = kernel.sabotage(name_from_words([r0, r1, r2, r3]), r4);
-                kernel.answer(thread, result, 0);
-            }),
-            KernelCall::Shutdown => self.with_right(thread, Rights::SHUTDOWN, |_| match r1 {
-                0 => board::exit(r0 as u8),
-                _ => board::restart(),
-            }),
-            KernelCall::Log => self.with_right(thread, Rights::LOG, |kernel| kernel.on_log(thread, r0, r1)),
-            _ => self.forbidden(thread, Error::NoSuchCall, 0),
-        }
-    }
-
-    /// Runs a call whose right the manifest must grant.
-    fn with_right(&mut self, thread: usize, right: Rights, call: impl FnOnce(&mut Kernel)) {
-        if self.entry_of(self.domain_of(thread)).may(right) {
-            call(self);
-        } else {
-            self.forbidden(thread, Error::NotPermitted, right.bits().trailing_zeros());
+            KernelCall::Control => self.control(name(), r4),
+            KernelCall::Sabotage => self.sabotage(name(), r4),
+            KernelCall::Shutdown if r1 == 0 => board::exit(r0 as u8),
+            KernelCall::Shutdown => board::restart(),
+            KernelCall::Log => self.log(thread, r0, r1),
+            _ => self.forbidden(thread, Error::NoSuchCall.into()),
         }
     }
 
     /// A call that the caller may not make: an error to a program, a failure of an object.
-    fn forbidden(&mut self, thread: usize, error: Error, extra: u32) {
+    fn forbidden(&mut self, thread: usize, refusal: Refusal) -> Result<Option<u32>, Refusal> {
         if self.threads[thread].depth == 0 {
-            return self.answer(thread, Err(error), extra);
+            return Err(refusal);
         }
-        let pc = self.threads[thread].top().pc;
-        self.fail(thread, FailureKind::ForbiddenCall, pc, extra);
+        self.fault(thread, FailureKind::ForbiddenCall, refusal.1);
+        Ok(None)
     }
 
     /// Name of the domain that a thread runs in.
@@ -126,84 +130,61 @@ impl Kernel {
         self.entry_of(self.domain_of(thread)).name_str()
     }
 
-    fn on_panic(&mut self, thread: usize, address: u32, length: u32) {
-        let mut text = [0; MAX_TEXT];
-        let length = (length as usize).min(MAX_TEXT);
-        let read = self.take(thread, address, &mut text[..length]);
-        let text = core::str::from_utf8(&text[..read]).unwrap_or("(message not readable)");
-        let pc = self.threads[thread].top().pc;
-        if self.threads[thread].depth > 0 {
-            return self.fail(thread, FailureKind::Panic, pc, 0);
-        }
+    /// A text that the running context of a thread points to, read into `room`; `None` if it cannot be.
+    fn text<'r>(&mut self, thread: usize, address: u32, length: u32, room: &'r mut [u8; MAX_TEXT]) -> Option<&'r str> {
+        let room = &mut room[..(length as usize).min(MAX_TEXT)];
+        let read = self.take(thread, address, room);
+        core::str::from_utf8(room).ok().filter(|text| text.len() == read)
+    }
+
+    /// A program panicked.
+    fn panic(&mut self, thread: usize, address: u32, length: u32) -> Result<Option<u32>, Refusal> {
+        let mut room = [0; MAX_TEXT];
+        let text = self.text(thread, address, length, &mut room).unwrap_or("(message not readable)");
         log::info!("[kernel] program {} panicked: {text}", self.name_of(thread));
         self.end_process(thread, 128 + FailureKind::Panic as u32);
+        Ok(None)
     }
 
-    fn on_time(&mut self, thread: usize) {
-        let now = board::now_us();
-        self.answer(thread, Ok(()), now as u32);
-        self.threads[thread].top_mut().registers[2] = (now >> 32) as u32;
+    fn log(&mut self, thread: usize, address: u32, length: u32) -> Result<Option<u32>, Refusal> {
+        let mut room = [0; MAX_TEXT];
+        let text = self.text(thread, address, length, &mut room).ok_or(Error::BadRange)?;
+        log::info!("[{}] {text}", self.name_of(thread));
+        Ok(Some(0))
     }
 
-    fn on_log(&mut self, thread: usize, address: u32, length: u32) {
-        let mut text = [0; MAX_TEXT];
-        let length = (length as usize).min(MAX_TEXT);
-        let read = self.take(thread, address, &mut text[..length]);
-        match core::str::from_utf8(&text[..read]) {
-            Ok(text) if read == length => {
-                log::info!("[{}] {text}", self.name_of(thread));
-                self.answer(thread, Ok(()), 0);
-            }
-            _ => self.answer(thread, Err(Error::BadRange), 0),
-        }
-    }
-
-    fn sabotage(&mut self, name: [u8; 16], word: u32) -> Result<(), Error> {
+    fn sabotage(&mut self, name: [u8; 16], word: u32) -> Result<Option<u32>, Refusal> {
         let sabotage = Sabotage::from_word(word).ok_or(Error::BadArgument)?;
         let object = self.find_object(&name).ok_or(Error::NotFound)?;
         self.domains[object].sabotage = sabotage.word();
         self.relock(object);
-        Ok(())
+        Ok(Some(0))
     }
 
-    fn on_info(&mut self, thread: usize, [topic, index, address, length]: [u32; 4]) {
+    fn info(&mut self, thread: usize, [topic, index, address, length]: [u32; 4]) -> Result<Option<u32>, Refusal> {
+        let index = index as usize;
+        let recent = |count: u32, kept: usize| {
+            let back = (count as usize).checked_sub(index + 1).filter(|_| index < kept);
+            back.map(|back| back % kept)
+        };
+        let hand_over = |kernel: &mut Kernel, bytes: &[u8]| match length as usize >= bytes.len() {
+            true => kernel.give(thread, address, bytes).map(|()| bytes.len() as u32),
+            false => Err(Error::BadArgument),
+        };
         let result = match Topic::from_number(topic) {
-            Some(Topic::Object) => {
-                self.object_info(index as usize).map(|info| self.hand_over(thread, address, length, info.as_bytes()))
+            Some(Topic::Object) => self.object_info(index).map(|info| hand_over(self, info.as_bytes())),
+            Some(Topic::Process) => self.process_info(index).map(|info| hand_over(self, info.as_bytes())),
+            Some(Topic::Memory) if index == 0 => Some(hand_over(self, self.memory_info().as_bytes())),
+            Some(Topic::Failure) => {
+                recent(self.failure_count, FAILURES).map(|slot| hand_over(self, { self.failures[slot] }.as_bytes()))
             }
-            Some(Topic::Process) => {
-                self.process_info(index as usize).map(|info| self.hand_over(thread, address, length, info.as_bytes()))
-            }
-            Some(Topic::Memory) if index == 0 => {
-                Some(self.hand_over(thread, address, length, self.memory_info().as_bytes()))
-            }
-            Some(Topic::Failure) if (index as usize) < FAILURES && index < self.failure_count => {
-                let slot = (self.failure_count - 1 - index) as usize % FAILURES;
-                let info = self.failures[slot];
-                Some(self.hand_over(thread, address, length, info.as_bytes()))
-            }
-            Some(Topic::Entry) => image()
-                .entries()
-                .get(index as usize)
-                .map(|entry| self.hand_over(thread, address, length, entry.as_bytes())),
-            Some(Topic::Trace) if (index as usize) < TRACES && index < self.trace_count => {
-                let info = self.traces[(self.trace_count - 1 - index) as usize % TRACES];
-                Some(self.hand_over(thread, address, length, info.as_bytes()))
+            Some(Topic::Entry) => image().entries().get(index).map(|entry| hand_over(self, entry.as_bytes())),
+            Some(Topic::Trace) => {
+                recent(self.trace_count, TRACES).map(|slot| hand_over(self, { self.traces[slot] }.as_bytes()))
             }
             _ => None,
         };
-        match result.unwrap_or(Err(Error::NotFound)) {
-            Ok(bytes) => self.answer(thread, Ok(()), bytes),
-            Err(error) => self.answer(thread, Err(error), 0),
-        }
-    }
-
-    fn hand_over(&mut self, thread: usize, address: u32, length: u32, bytes: &[u8]) -> Result<u32, Error> {
-        if (length as usize) < bytes.len() {
-            return Err(Error::BadArgument);
-        }
-        self.give(thread, address, bytes)?;
-        Ok(bytes.len() as u32)
+        Ok(Some(result.ok_or(Error::NotFound)??))
     }
 
     fn object_info(&self, index: usize) -> Option<ObjectInfo> {

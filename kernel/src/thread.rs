@@ -222,6 +222,15 @@ impl Thread {
         self.pending[self.depth] = pending;
     }
 
+    /// Gives the running context kernel work that no failure has come of yet.
+    pub fn begin(&mut self, pending: Pending) {
+        self.set_pending(pending);
+        if self.depth + 1 < MAX_DEPTH {
+            let frame = self.frame_mut(self.depth + 1);
+            (frame.attempts, frame.failed_at) = (0, 0);
+        }
+    }
+
     /// Whether the request of this thread is committed, and only its flushes are left.
     pub fn committed(&self) -> bool {
         matches!(self.pending[0], Pending::Flush(_) | Pending::Commit)

@@ -154,7 +154,8 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     /// `used`, and those below the `used` that an undo of the request would bring back.
     pub(crate) fn settle_bound(&mut self, b: BindingId, os: &mut impl Platform) {
         let binding = &mut self.bindings[b.index()];
-        if binding.pages <= 1 {
+        let exposed = |server: ServerId| self.servers[server.index()].config.exposed;
+        if binding.pages <= 1 || binding.server.is_some_and(exposed) {
             return;
         }
         let used = binding.first_used.unwrap_or(0).max(binding.used);

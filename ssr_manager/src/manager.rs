@@ -1,6 +1,7 @@
 //! The manager: pools, registration, sessions from `bind` to `revoke`, enumeration.
 
 use abi::info::Pool;
+use abi::layout::SSR_MAX_PAGES;
 use abi::ssr::{HEADER, MAGIC};
 use abi::{Error, Handle};
 
@@ -142,8 +143,29 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         let result = self.furnish_binding(server, b, os).map(|()| b);
         if result.is_err() {
             self.end(server, b, os);
+        } else {
+            self.expose(server, os);
         }
         result
+    }
+
+    /// Without protection: maps all SSRs of a server behind each of them.
+    fn expose(&mut self, server: ServerId, os: &mut impl Platform) {
+        let ServerConfig { exposed, ssr_pages, .. } = self.servers[server.index()].config;
+        if !exposed {
+            return;
+        }
+        let sessions = self.servers[server.index()].sessions;
+        for b in sessions.after(None) {
+            let mut behind = usize::from(ssr_pages)..SSR_MAX_PAGES as usize;
+            for other in sessions.after(None).filter(|other| *other != b) {
+                for (page, index) in (0..ssr_pages.into()).zip(&mut behind) {
+                    os.expose(b, index, os.page(Region::Ssr(other), page));
+                }
+            }
+            // Here lay the last one, before one of them ended.
+            behind.take(ssr_pages.into()).for_each(|index| os.expose(b, index, Page::NONE));
+        }
     }
 
     /// Enters a binding in the sets that it belongs to, or takes it out of them.
@@ -155,11 +177,11 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
 
     fn furnish_binding(&mut self, server: ServerId, b: BindingId, os: &mut impl Platform) -> Result<(), Pool> {
         let config = self.servers[server.index()].config;
-        let large = config.ssr_pages > 1;
+        let paged = config.ssr_pages > 1 && !config.exposed;
         for index in 0..config.ssr_pages {
             let page = self.take_frame(server, os)?;
             os.zero(page);
-            let access = if index == 0 && large { Access::ReadOnly } else { Access::ReadWrite };
+            let access = if index == 0 && paged { Access::ReadOnly } else { Access::ReadWrite };
             let binding = &mut self.bindings[b.index()];
             if index == 0 {
                 (binding.ssr, binding.used) = (page.0, HEADER.next_multiple_of(32));
@@ -176,10 +198,10 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
         if config.ssr_pages == 1 && self.bindings[b.index()].nested {
             self.bindings[b.index()].first = self.take_frame(server, os)?;
         }
-        if large && config.integrity {
+        if paged && config.integrity {
             self.bindings[b.index()].sums = self.take_frame(server, os)?;
         }
-        if config.ssr_pages > 0 {
+        if config.ssr_pages > 0 && !config.exposed {
             self.bindings[b.index()].bound = 1;
             self.seal(Region::Ssr(b), 0, os);
         }
@@ -284,6 +306,7 @@ impl<const S: usize, const B: usize, const U: usize, const R: usize> Manager<S, 
     fn end(&mut self, server: ServerId, b: BindingId, os: &mut impl Platform) {
         let Binding { pages, first, sums, generation, .. } = self.bindings[b.index()];
         self.enlist(server, b, false);
+        self.expose(server, os);
         for index in 0..pages.into() {
             let page = os.unmap(b, index);
             self.give_frame(server, page, os);

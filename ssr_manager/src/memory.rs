@@ -47,7 +47,7 @@ pub enum Access {
 /// Frames and page tables, offered by the kernel.
 ///
 /// The kernel maps the pages of a common region itself, [`Access::ReadOnly`], before it registers the server;
-/// those of an SSR are mapped and unmapped here, in the view of their binding and in no other.
+/// those of an SSR are mapped and unmapped here, in the view of their binding and in no other, [`Platform::expose`] aside.
 pub trait Platform {
     /// A frame with any content, or `None` if there is none left.
     fn alloc(&mut self) -> Option<Page>;
@@ -82,6 +82,10 @@ pub trait Platform {
 
     /// Takes page `index` out of the binding's view, TLB included, and tells which frame it was.
     fn unmap(&mut self, binding: BindingId, index: usize) -> Page;
+
+    /// Without protection only: maps a page of another session of the same server, writable, behind the SSR of a binding;
+    /// [`Page::NONE`] ends that.
+    fn expose(&mut self, binding: BindingId, index: usize, page: Page);
 
     /// The binding has ended, or was not made after all: called once for each index that `bind` took,
     /// after its pages were unmapped. The kernel drops the view.

@@ -28,6 +28,9 @@ abi::initial! {
         pub serial: bool = false,
         /// Checksums over SSRs and common region.
         pub integrity: bool = false,
+        /// No protection, to compare with: all SSRs lie behind each of them, as far as the window reaches, and are always
+        /// writable. So is the common region, as the kernel has mapped it; not together with `integrity`.
+        pub exposed: bool = false,
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
+use abi::image::Recovery;
 use anyhow::{Context, Result};
 use cargo_metadata::Package;
 use clap::Args;
@@ -83,7 +84,10 @@ impl Test {
             let emulator = qemu::find()?;
             let system = System::build(workspace)?;
             for cpu in [Cpu::CortexA15, Cpu::CortexA7] {
-                board_tests(&system, &emulator, cpu, filter, &mut tally)?;
+                board_tests(&system, &emulator, cpu, None, filter, &mut tally)?;
+            }
+            for &recovery in Recovery::ALL {
+                board_tests(&system, &emulator, Cpu::CortexA15, Some(recovery), filter, &mut tally)?;
             }
         }
         if let Some(filter) = of_rung(&self.filter, "boot") {
@@ -148,16 +152,29 @@ fn cargo_test(
     Ok(())
 }
 
-/// Boots the suite once. It counts its own tests, ends with status 0 if none failed, and says `suite complete`.
-fn board_tests(system: &System, emulator: &Path, cpu: Cpu, filter: &str, tally: &mut Tally) -> Result<()> {
-    host::say(&format!("isolation tests on a {cpu}"));
-    let bootable = system.pack("suite", &[Start { program: SUITE, instances: 1, argument: 0 }], None)?;
+/// Boots the suite once, or what it has for images that recover in a way of their own. It counts its own tests, ends with
+/// status 0 if none failed, and says `suite complete`.
+fn board_tests(
+    system: &System,
+    emulator: &Path,
+    cpu: Cpu,
+    baseline: Option<Recovery>,
+    filter: &str,
+    tally: &mut Tally,
+) -> Result<()> {
+    let what = match baseline {
+        None => format!("isolation tests on a {cpu}"),
+        Some(recovery) => format!("tests of recovery {} on a {cpu}", recovery.name()),
+    };
+    host::say(&what);
+    let start = Start { program: SUITE, instances: 1, argument: baseline.map_or(0, |recovery| recovery as u32) };
+    let bootable = system.pack_with("suite", &[start], None, baseline.unwrap_or(Recovery::Rollback))?;
     let command =
         qemu::command(emulator, system.board, Machine { cpu, hyp: false }, Console::Output, &bootable.path(), None);
     let outcome = match qemu::run(command, Some(LIMIT), qemu::echo) {
         Ok(outcome) => outcome,
         Err(error) => {
-            tally.fail(&format!("isolation tests on a {cpu}: {error:#}"));
+            tally.fail(&format!("{what}: {error:#}"));
             return Ok(());
         }
     };
@@ -167,12 +184,12 @@ fn board_tests(system: &System, emulator: &Path, cpu: Cpu, filter: &str, tally: 
         all.line(line, "");
     });
     if !outcome.lines_of(SUITE).any(|line| line == "suite complete") {
-        tally.fail(&format!("isolation tests on a {cpu}: the suite did not come to its end"));
+        tally.fail(&format!("{what}: the suite did not come to its end"));
     } else if outcome.status != 0 && all.failed == 0 {
-        tally.fail(&format!("isolation tests on a {cpu}: status {} although no test failed", outcome.status));
+        tally.fail(&format!("{what}: status {} although no test failed", outcome.status));
     }
     if tally.failed > before {
-        host::say(&format!("isolation tests on a {cpu}: {} failed", tally.failed - before));
+        host::say(&format!("{what}: {} failed", tally.failed - before));
     }
     Ok(())
 }

@@ -14,32 +14,19 @@ use crate::ssr::MAX_BINDINGS;
 use crate::thread::Frame;
 use ssr_manager::Binding;
 
-/// Reason for entering the Rust part of the kernel.
-#[repr(u32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entry {
-    /// A kernel call.
-    Call = 0,
-    /// Data abort (DFSR, DFAR).
-    DataAbort = 1,
-    /// Prefetch abort (IFSR, IFAR).
-    PrefetchAbort = 2,
-    /// Undefined instruction.
-    Undefined = 3,
-    /// Interrupt.
-    Interrupt = 4,
-}
-
-impl Entry {
-    /// The entry with the number that the assembly passes.
-    pub fn from_number(number: u32) -> Entry {
-        match number {
-            0 => Entry::Call,
-            1 => Entry::DataAbort,
-            2 => Entry::PrefetchAbort,
-            3 => Entry::Undefined,
-            _ => Entry::Interrupt,
-        }
+abi::kinds! {
+    /// Reason for entering the Rust part of the kernel.
+    Entry {
+        /// A kernel call.
+        Call = 0, "kernel call";
+        /// Data abort (DFSR, DFAR).
+        DataAbort = 1, "data abort";
+        /// Prefetch abort (IFSR, IFAR).
+        PrefetchAbort = 2, "prefetch abort";
+        /// Undefined instruction.
+        Undefined = 3, "undefined instruction";
+        /// Interrupt.
+        Interrupt = 4, "interrupt";
     }
 }
 

@@ -114,28 +114,19 @@ global_asm!(
     "pop {{r4-r11, pc}}",
 );
 
-/// Zeroes a page.
-///
-/// # Safety
-/// `page` is page aligned and valid for writes of 4096 bytes.
-pub unsafe fn zero_page(page: *mut u8) {
-    unsafe extern "C" {
-        fn arch_zero_page(page: *mut u8);
-    }
-    // SAFETY: the caller's promise.
-    unsafe { arch_zero_page(page) }
-}
-
-/// Copies a page.
-///
-/// # Safety
-/// Both are page aligned, `to` valid for writes of 4096 bytes and `from` for reads.
-pub unsafe fn copy_page(to: *mut u8, from: *const u8) {
-    unsafe extern "C" {
-        fn arch_copy_page(to: *mut u8, from: *const u8);
-    }
-    // SAFETY: the caller's promise.
-    unsafe { arch_copy_page(to, from) }
+unsafe extern "C" {
+    /// Zeroes a page.
+    ///
+    /// # Safety
+    /// `page` is page aligned and valid for writes of 4096 bytes.
+    #[link_name = "arch_zero_page"]
+    pub fn zero_page(page: *mut u8);
+    /// Copies a page.
+    ///
+    /// # Safety
+    /// Both are page aligned, `to` valid for writes of 4096 bytes and `from` for reads.
+    #[link_name = "arch_copy_page"]
+    pub fn copy_page(to: *mut u8, from: *const u8);
 }
 
 /// A range of the kernel's own address space, in whole megabytes, mapped where it is.

@@ -6,6 +6,7 @@
 //! come back unchanged, except r5, r8, r9 and r12, which a caller must treat as overwritten.
 
 use crate::error::Error;
+use crate::image::Rights;
 
 /// Numbers of the kernel calls (bits 0-7 of r7).
 #[repr(u32)]
@@ -111,6 +112,25 @@ impl Control {
             3 => Some(Control::Hold),
             4 => Some(Control::Probe),
             _ => None,
+        }
+    }
+}
+
+impl KernelCall {
+    /// The right that a manifest must grant for it; none for what is part of being a service or a program, or granted
+    /// otherwise. [`KernelCall::WaitEvents`] needs its own only as said there.
+    pub const fn right(self) -> Rights {
+        match self {
+            KernelCall::WaitEvents => Rights::PAUSE,
+            KernelCall::Time => Rights::TIME,
+            KernelCall::Info => Rights::INFO,
+            KernelCall::Sabotage => Rights::SABOTAGE,
+            KernelCall::Shutdown => Rights::SHUTDOWN,
+            KernelCall::Log => Rights::LOG,
+            KernelCall::Deadline => Rights::DEADLINE,
+            KernelCall::Control => Rights::CONTROL,
+            KernelCall::Emit => Rights::EMIT,
+            _ => Rights::empty(),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Errors of kernel calls, each naming whose fault it was.
 
+use crate::info::Pool;
+
 macro_rules! errors {
     ($($(#[doc = $doc:literal])* $name:ident = $number:literal, $text:literal;)*) => {
         /// What a kernel call or a protected method call can fail with (r0). Codes from
@@ -74,5 +76,21 @@ pub const SERVICE_ERRORS: u32 = 0x100;
 impl core::fmt::Display for Error {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str(self.text())
+    }
+}
+
+/// Why the kernel does not do what a call asks for: the error in r0, and what it says in r1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal(pub Error, pub u32);
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Refusal(error, 0)
+    }
+}
+
+impl From<Pool> for Refusal {
+    fn from(pool: Pool) -> Self {
+        Refusal(Error::Exhausted, pool as u32)
     }
 }

@@ -12,8 +12,7 @@ type Ssr = Manager<2, 8, 8, 16>;
 const SERVER: ServerId = ServerId::new(0);
 const REQUEST: RequestId = RequestId::new(0);
 const CLIENT: u32 = 7;
-const PLAIN: ServerConfig =
-    ServerConfig { ssr_pages: 1, undo_pages: 0, common_pages: 0, max_bindings: 8, serial: false, integrity: false };
+const PLAIN: ServerConfig = ServerConfig { ssr_pages: 1, max_bindings: 8, ..ServerConfig::INITIAL };
 const CHECKED: ServerConfig = ServerConfig { ssr_pages: 3, undo_pages: 4, common_pages: 2, integrity: true, ..PLAIN };
 
 fn with_server(config: &ServerConfig) -> (Box<Ssr>, Machine) {
@@ -368,5 +367,42 @@ fn an_undo_is_followed_by_a_reload() {
         assert_eq!(ssr.finish(SERVER, &mut machine), Ok(()));
         ssr.reloaded(b);
         assert_eq!(ssr.begin(b, Some(REQUEST), &mut machine), Ok(Begin::Ready));
+    }
+}
+
+/// Without protection, all other SSRs lie behind each one, one after the other, as far as there is room; and all of it is
+/// always writable.
+#[test]
+fn exposed() {
+    for ssr_pages in [0, 1, 3, 120] {
+        let config = ServerConfig { ssr_pages, exposed: true, ..PLAIN };
+        let (mut ssr, mut machine) = with_server(&config);
+        let mut live = Vec::new();
+        let check = |live: &[BindingId], machine: &Machine| {
+            let mut expected = Vec::new();
+            for b in live {
+                let others = live.iter().filter(|other| *other != b);
+                let pages = others.flat_map(|other| (0..ssr_pages.into()).map(|page| (Region::Ssr(*other), page)));
+                let room = (ssr_pages.into()..256).zip(pages);
+                expected.extend(room.map(|(index, (region, page))| ((*b, index), machine.page(region, page))));
+                assert!((0..ssr_pages.into()).all(|page| machine.access(Region::Ssr(*b), page) == Access::ReadWrite));
+            }
+            expected.sort_by_key(|(at, _)| *at);
+            assert_eq!(machine.exposed.iter().map(|(at, page)| (*at, *page)).collect::<Vec<_>>(), expected);
+        };
+        for _ in 0..4 {
+            live.push(session(&mut ssr, &mut machine, CLIENT, false));
+            check(&live, &machine);
+        }
+        for b in &live {
+            assert_eq!(ssr.begin(*b, Some(REQUEST), &mut machine), Ok(Begin::Ready));
+            assert_eq!(ssr.finish(SERVER, &mut machine), Ok(()));
+        }
+        for index in [1, 2, 0, 0] {
+            check(&live, &machine);
+            ssr.revoke(live.remove(index), &mut machine);
+        }
+        check(&live, &machine);
+        assert_eq!(machine.live(), ssr.frames_of(SERVER));
     }
 }

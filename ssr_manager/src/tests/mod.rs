@@ -74,6 +74,7 @@ fn config() -> impl Strategy<Value = ServerConfig> {
             max_bindings,
             serial,
             integrity,
+            exposed: false,
         },
     )
 }

@@ -9,6 +9,8 @@
 extern crate alloc;
 
 #[cfg(target_os = "none")]
+mod baselines;
+#[cfg(target_os = "none")]
 mod chains;
 #[cfg(target_os = "none")]
 mod check;
@@ -49,10 +51,14 @@ mod waiting;
 #[cfg(target_os = "none")]
 mod world;
 
-/// Runs all tests. The last ones leave a service stopped.
+/// Runs all tests; the last ones leave a service stopped. With the number of a way to recover, those of an image that recovers so.
 #[cfg(target_os = "none")]
-fn main(_: u32) -> u32 {
+fn main(recovery: u32) -> u32 {
     let mut suite = check::Suite::new();
+    if let Some(recovery) = rt::abi::image::Recovery::from_number(recovery) {
+        baselines::run(&mut suite, recovery);
+        return suite.end();
+    }
     supervision::prepare(&mut suite);
     isolation::run(&mut suite);
     paged::run(&mut suite);

@@ -15,6 +15,8 @@ pub struct Machine {
     frames: BTreeMap<u32, Box<[u8; PAGE_SIZE]>>,
     commons: BTreeMap<(ServerId, usize), (Page, Access)>,
     views: BTreeMap<(BindingId, usize), (Page, Access)>,
+    /// Pages of others behind a binding's own.
+    pub exposed: BTreeMap<(BindingId, usize), Page>,
     /// Bindings that have ended, in order.
     pub ended: Vec<BindingId>,
     /// Frames that `alloc` may still give.
@@ -88,6 +90,7 @@ impl Platform for Machine {
     fn free(&mut self, page: Page) {
         assert!(page.0 >= HEAP && self.frames.remove(&page.0).is_some(), "freed twice, or never allocated");
         assert!(self.views.values().all(|(mapped, _)| *mapped != page), "freed while mapped");
+        assert!(self.exposed.values().all(|mapped| *mapped != page), "freed while exposed");
         self.budget += 1;
     }
 
@@ -131,8 +134,16 @@ impl Platform for Machine {
         self.views.remove(&(binding, index)).expect("a mapped page").0
     }
 
+    fn expose(&mut self, binding: BindingId, index: usize, page: Page) {
+        match page {
+            Page::NONE => self.exposed.remove(&(binding, index)),
+            page => self.exposed.insert((binding, index), page),
+        };
+    }
+
     fn ended(&mut self, binding: BindingId) {
         assert!(self.views.keys().all(|(of, _)| *of != binding), "ended while mapped");
+        self.exposed.retain(|(of, _), _| *of != binding);
         self.ended.push(binding);
     }
 
