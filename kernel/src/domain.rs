@@ -227,14 +227,25 @@ pub fn load(machine: &mut Machine, domain: usize, image: &Image<'_>, entry: &Ent
             machine.map(domain, layout::COMMON_BASE + page * PAGE, first + page * PAGE, access)?;
         }
     }
+    if entry.dma > 0 {
+        frames += pages(entry.dma);
+        let first = machine.frames.alloc_run(pages(entry.dma)).ok_or(Pool::Frames)?;
+        machine.dma[domain] = first;
+        for page in 0..pages(entry.dma) {
+            machine.frames.zero(first + page * PAGE);
+            let access = if entry.is_table(page) { Access::Read } else { Access::Write };
+            machine.map(domain, layout::DMA_BASE + page * PAGE, first + page * PAGE, access)?;
+        }
+    }
     let mut window = layout::MMIO_BASE;
-    for range in &entry.mmio {
+    for (index, range) in entry.mmio.iter().enumerate() {
+        let access = if entry.checked >> index & 1 == 1 { Access::CheckedDevice } else { Access::Device };
         assert!(
             board::grantable(range.address, range.length),
             "a manifest asks for memory or for the kernel's own devices"
         );
         for page in 0..pages(range.length) {
-            machine.map(domain, window, range.address + page * PAGE, Access::Device)?;
+            machine.map(domain, window, range.address + page * PAGE, access)?;
             window += PAGE;
         }
     }

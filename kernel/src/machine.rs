@@ -29,6 +29,8 @@ abi::initial! {
         pub views: [u32; DOMAINS] = [0; DOMAINS],
         /// First frame of each object's common region, 0 = none.
         pub common: [u32; OBJECTS] = [0; OBJECTS],
+        /// First frame of each object's DMA window, 0 = none.
+        pub dma: [u32; OBJECTS] = [0; OBJECTS],
         /// Second-level table of each binding's SSR window, 0 = none.
         ssr_tables: [u32; MAX_BINDINGS] = [0; MAX_BINDINGS],
         /// First-level table of each binding's view, 0 = none yet.

@@ -80,15 +80,28 @@ impl Kernel {
         if frame.kind != Kind::Flush {
             return Err(Error::NotPermitted.into());
         }
-        let entry = self.entry_of(self.domain_of(thread));
-        let window: u32 = entry.mmio.iter().map(|range| range.length.next_multiple_of(layout::PAGE)).sum();
-        let known = register.checked_sub(layout::MMIO_BASE).is_some_and(|offset| offset < window);
-        let ssr = (layout::SSR_BASE..layout::MMIO_BASE).contains(&note);
-        let word = self.machine.translate(frame.ttbr0, note).filter(|(_, write)| *write && ssr && known);
-        let (word, _) = word.filter(|_| (register | note) % 4 == 0).ok_or(Error::BadRange)?;
+        let ssr = (layout::SSR_BASE..layout::MMIO_BASE).contains(&note) && note % 4 == 0;
+        let word = self.machine.translate(frame.ttbr0, note).filter(|(_, write)| *write && ssr);
+        let (word, _) = word.ok_or(Error::BadRange)?;
+        self.write_register(thread, register, value)?;
+        self.machine.frames.set_word(word, noted);
+        Ok(Some(0))
+    }
+
+    /// Writes a device register of an object as its manifest's rules allow.
+    pub fn write_register(&mut self, thread: usize, register: u32, value: u32) -> Result<Option<u32>, Refusal> {
+        let (frame, object) = (self.threads[thread].top(), self.domain_of(thread));
+        let value = self.entry_of(object).register_value(self.machine.dma[object], register, value)?;
         // SAFETY: the register lies in the object's device window, which `load` has mapped for as long as it exists.
         unsafe { mmu::write_device(frame.contextidr, frame.ttbr0, register, value) };
-        self.machine.frames.set_word(word, noted);
+        Ok(Some(0))
+    }
+
+    /// Describes a buffer to an object's device.
+    pub fn describe(&mut self, thread: usize, slot: u32, what: [u32; 3]) -> Result<Option<u32>, Refusal> {
+        let object = self.domain_of(thread);
+        let (at, words, count) = self.entry_of(object).descriptor(self.machine.dma[object], slot, what)?;
+        words[..count].iter().zip((at..).step_by(4)).for_each(|(word, at)| self.machine.frames.set_word(at, *word));
         Ok(Some(0))
     }
 

@@ -102,6 +102,8 @@ impl Kernel {
             }
             KernelCall::Info => self.info(thread, [r0, r1, r2, r3]),
             KernelCall::Emit if object => self.emit(thread, [r0, r1, r2, r3]),
+            KernelCall::WriteRegister if object => self.write_register(thread, r0, r1),
+            KernelCall::Describe if object => self.describe(thread, r0, [r1, r2, r3]),
             KernelCall::Deadline => {
                 self.domains[domain].deadline = u64::from(r1) << 32 | u64::from(r0);
                 self.timed |= 1 << domain;

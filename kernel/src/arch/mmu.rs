@@ -36,6 +36,8 @@ pub enum Access {
     Write,
     /// Read and write device registers.
     Device,
+    /// Read device registers; the kernel writes them.
+    CheckedDevice,
 }
 
 /// A second-level entry for a page of user space.
@@ -47,6 +49,7 @@ pub fn page_entry(frame: u32, access: Access) -> u32 {
         Access::Execute => base | NORMAL_PAGE | read_only,
         Access::Write => base | NORMAL_PAGE | PAGE_XN | 0b11 << 4,
         Access::Device => base | 1 << 2 | PAGE_XN | 0b11 << 4,
+        Access::CheckedDevice => base | 1 << 2 | PAGE_XN | 0b10 << 4,
     }
 }
 

@@ -83,6 +83,14 @@ pub enum KernelCall {
     /// value, r2 = address of a word of the open SSR, r3 = the word's new value. In `flush` only, whose effects on the
     /// SSR are not undone. Right `EMIT`.
     Emit = 26,
+    /// Writes a device register as the manifest's rules allow ([`crate::dma`]): r0 = its address in the device window,
+    /// r1 = the value; for a register that holds a bus address, 0 or the address of a page in the DMA window. Objects only.
+    WriteRegister = 27,
+    /// Describes a buffer to a device: r0 = address of a descriptor in a page of the DMA window that holds some, a multiple of
+    /// 16, r1 = address of the buffer in the window, r2 = its length in bytes, r3 = flags ([`crate::dma::FLAGS`]) and, in
+    /// bits 16-31, the number of the next descriptor. Behind the descriptors of such a page r0 is the address of a word,
+    /// r1 what is written there. Objects only.
+    Describe = 28,
 }
 
 /// What [`KernelCall::Control`] does to an object.
@@ -140,7 +148,7 @@ impl TryFrom<u32> for KernelCall {
 
     fn try_from(number: u32) -> Result<Self, Error> {
         use KernelCall::*;
-        const ALL: [KernelCall; 27] = [
+        const ALL: [KernelCall; 29] = [
             Call,
             Return,
             ReturnFlush,
@@ -168,6 +176,8 @@ impl TryFrom<u32> for KernelCall {
             KernelCall::Control,
             ReturnError,
             Emit,
+            WriteRegister,
+            Describe,
         ];
         ALL.get(number as usize).copied().ok_or(Error::NoSuchCall)
     }

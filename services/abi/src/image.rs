@@ -9,6 +9,7 @@ mod check;
 use bitflags::bitflags;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::dma::{MAX_RULES, Rule};
 use crate::event::MAX_LINES;
 use crate::layout;
 
@@ -17,7 +18,7 @@ pub use check::parse;
 /// First eight bytes of a boot image.
 pub const MAGIC: [u8; 8] = *b"CURIOSIM";
 /// Version of this format.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// The most entries that an image may have (callees are a 64-bit set).
 pub const MAX_ENTRIES: usize = 64;
 /// Index that names no entry.
@@ -239,6 +240,16 @@ pub struct Entry {
     pub spawns: u64,
     /// Device registers, mapped one after the other from [`layout::MMIO_BASE`].
     pub mmio: [Mmio; MAX_MMIO],
+    /// Bit i: `mmio[i]` is mapped for reading only, and written by the kernel ([`crate::dma`]).
+    pub checked: u32,
+    /// Bytes of the DMA window, a multiple of the page.
+    pub dma: u32,
+    /// Bit i: page i of it holds descriptors.
+    pub dma_tables: u32,
+    /// Descriptors at the start of each of these pages.
+    pub descriptors: u32,
+    /// What may be written to registers; to those without a rule, anything.
+    pub registers: [Rule; MAX_RULES],
     /// Address, in the device window, of the register that resets the service's device; 0 = none. The kernel writes it
     /// first of all when the service recovers.
     pub reset_register: u32,

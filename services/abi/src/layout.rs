@@ -18,6 +18,10 @@ pub const HEAP_END: u32 = 0x00e0_0000;
 pub const STACK_TOP: u32 = 0x00f0_0000;
 /// The largest stack, in bytes.
 pub const STACK_MAX: u32 = 0x0008_0000;
+/// Start of the DMA window: memory that the device of a driver reaches, too ([`crate::dma`]). Below it a guard page.
+pub const DMA_BASE: u32 = 0x00f1_0000;
+/// End of the room for it.
+pub const DMA_END: u32 = 0x0100_0000;
 /// Start of the common region.
 pub const COMMON_BASE: u32 = 0x0100_0000;
 /// End of the room for the common region.

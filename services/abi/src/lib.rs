@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod call;
+pub mod dma;
 pub mod error;
 pub mod event;
 pub mod failure;

@@ -39,6 +39,24 @@ pub trait Bell {
     /// Lets the second line interrupt, once. That is another service's device: see `striker`.
     fn listen(&mut self, session: &mut Session<Self::State>) -> Result<(), BellError>;
 
+    /// Writes a register of the device by way of the kernel; the kernel's error, 0 for none.
+    fn tell(&mut self, session: &mut Session<Self::State>, register: u32, value: u32) -> Result<u32, BellError>;
+
+    /// Describes a buffer to the device, or writes a word behind the descriptors; the kernel's error, 0 for none.
+    fn describe(
+        &mut self,
+        session: &mut Session<Self::State>,
+        slot: u32,
+        buffer: u32,
+        length: u32,
+        link: u32,
+    ) -> Result<u32, BellError>;
+
+    /// A word of the DMA window or of the device's registers, which the driver has read by itself; with `write` it has
+    /// written it before, by itself.
+    fn touch(&mut self, session: &mut Session<Self::State>, at: u32, write: bool, value: u32)
+    -> Result<u32, BellError>;
+
     /// What the cycle counter was when the event of the second line came, in the first instructions of its handler; 0 if
     /// none came since `listen`. Somebody in the image needs the right `counter`, without which the counter is not there.
     #[read_only]

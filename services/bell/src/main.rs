@@ -6,6 +6,7 @@
 mod clock;
 
 use bell::{Bell, BellError};
+use rt::abi::layout::{DMA_BASE, DMA_END, MMIO_BASE, MMIO_END};
 use rt::{Construct, Events, Next, Service, Session, sys};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -46,6 +47,11 @@ struct Driver<D> {
     heard: &'static mut Heard,
     /// When the second line interrupted.
     heard_at: u32,
+}
+
+/// The error of a kernel call as a number.
+fn code(result: Result<(), rt::Error>) -> u32 {
+    result.err().map_or(0, |error| error as u32)
 }
 
 impl<D: Device> Driver<D> {
@@ -135,6 +141,36 @@ impl<D: Device + 'static> Bell for Driver<D> {
         self.heard_at = 0;
         acknowledge(OTHER_LINE);
         Ok(())
+    }
+
+    fn tell(&mut self, _: &mut Session<()>, register: u32, value: u32) -> Result<u32, BellError> {
+        Ok(code(sys::write_register(MMIO_BASE.wrapping_add(register), value)))
+    }
+
+    fn describe(
+        &mut self,
+        _: &mut Session<()>,
+        slot: u32,
+        buffer: u32,
+        length: u32,
+        link: u32,
+    ) -> Result<u32, BellError> {
+        Ok(code(sys::describe(slot, buffer, length, link as u16, (link >> 16) as u16)))
+    }
+
+    #[allow(unsafe_code)]
+    fn touch(&mut self, _: &mut Session<()>, at: u32, write: bool, value: u32) -> Result<u32, BellError> {
+        if !(DMA_BASE..DMA_END).contains(&at) && !(MMIO_BASE..MMIO_END).contains(&at) {
+            return Ok(0);
+        }
+        let word = core::ptr::with_exposed_provenance_mut::<u32>(at as usize & !3);
+        // SAFETY: no Rust object lies in these windows; where nothing is mapped the access fails the activation.
+        unsafe {
+            if write {
+                word.write_volatile(value);
+            }
+            Ok(word.read_volatile())
+        }
     }
 
     fn heard_at(&mut self, _: &mut Session<()>) -> Result<u32, BellError> {

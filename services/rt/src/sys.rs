@@ -160,6 +160,36 @@ pub fn emit(register: u32, value: u32, note: &mut u32, noted: u32) -> Result<(),
     done
 }
 
+/// Writes a register of the service's own devices as the manifest's `registers` allow: `register` is its address in the
+/// device window. For one that holds a bus address, `value` is 0 or the address of a page in the DMA window.
+///
+/// # Errors
+/// [`Error::BadRange`]: no register of its devices, or no page that the device may get. [`Error::BadArgument`]: another value
+/// than the only one allowed.
+pub fn write_register(register: u32, value: u32) -> Result<(), Error> {
+    call(KernelCall::WriteRegister, [used(register), used(value), UNUSED, UNUSED, UNUSED, UNUSED]).map(|_| ())
+}
+
+/// Describes a buffer in the DMA window to the service's device: `slot` is the address of a descriptor, `flags` those of
+/// [`rt::abi::dma::FLAGS`](crate::abi::dma::FLAGS), `next` the number of the descriptor that follows.
+///
+/// # Errors
+/// [`Error::BadRange`]: no descriptor, or a buffer that is not in the DMA window or reaches into a page with descriptors.
+/// [`Error::BadArgument`]: other flags.
+pub fn describe(slot: u32, buffer: u32, length: u32, flags: u16, next: u16) -> Result<(), Error> {
+    let link = u32::from(next) << 16 | u32::from(flags);
+    let args = [used(slot), used(buffer), used(length), used(link), UNUSED, UNUSED];
+    call(KernelCall::Describe, args).map(|_| ())
+}
+
+/// Writes a word behind the descriptors of a page that holds some: the available ring of virtio's legacy layout.
+///
+/// # Errors
+/// [`Error::BadRange`]: `at` is no such word.
+pub fn describe_word(at: u32, value: u32) -> Result<(), Error> {
+    call(KernelCall::Describe, [used(at), used(value), used(0), used(0), UNUSED, UNUSED]).map(|_| ())
+}
+
 /// Restarts, stops, starts, holds or probes a service. Right `control`.
 ///
 /// # Errors

@@ -225,6 +225,7 @@ fn tables(manifest: &Manifest, executable: &Executable) -> u64 {
     let mut ranges = vec![
         (layout::HEAP_BASE, heap),
         (layout::STACK_TOP.saturating_sub(stack), stack),
+        (layout::DMA_BASE, manifest.dma.value),
         (layout::COMMON_BASE, common),
         (layout::MMIO_BASE, registers),
     ];
@@ -266,7 +267,7 @@ fn need(boot: &Boot<'_>, each: &[u64], (manifest, executable): &(&Manifest, Exec
         image: count * image_pages(executable),
         heap: count * pages(manifest.heap.value),
         stack: count * pages(manifest.stack.value),
-        common: count * pages(manifest.common.value) + sums,
+        common: count * (pages(manifest.common.value) + pages(manifest.dma.value)) + sums,
         sessions,
         regions: sessions * ssr + beside,
         undo: u64::from(manifest.undo_pages.value) + u64::from(ssr == 1),

@@ -7,6 +7,7 @@ use std::fmt;
 use std::ops::Range;
 use std::path::Path;
 
+use abi::dma::Holds;
 use abi::image::{Flags, Kind, Rights};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
@@ -31,6 +32,48 @@ pub struct MmioRange {
     pub address: u32,
     /// Bytes.
     pub length: u32,
+    /// Mapped for reading only: the kernel writes it, as `registers` says.
+    #[serde(default)]
+    pub checked: bool,
+}
+
+/// What a register of a device that reaches memory may hold; see [`abi::dma`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterRule {
+    /// Offset from the start of the first range of `mmio`, through all ranges.
+    pub register: u32,
+    /// The only value that it may hold.
+    pub value: Option<u32>,
+    /// The bus address of what, otherwise.
+    pub holds: Option<Address>,
+    /// By how many bits the address is shifted right.
+    #[serde(default)]
+    pub shift: u32,
+}
+
+impl RegisterRule {
+    /// What it may hold.
+    pub fn holds(&self) -> Holds {
+        match self.holds {
+            None => Holds::Value,
+            Some(Address::Any) => Holds::Any,
+            Some(Address::Buffer) => Holds::Buffer,
+            Some(Address::Table) => Holds::Table,
+        }
+    }
+}
+
+/// What a bus address may be that of: a page of the DMA window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Address {
+    /// Any page: the device only reads it.
+    Any,
+    /// A page without descriptors.
+    Buffer,
+    /// A page with descriptors.
+    Table,
 }
 
 /// The register that resets a device, and what to write there.
@@ -122,6 +165,14 @@ pub struct Manifest {
     pub spawns: Vec<At<String>>,
     /// Device registers.
     pub mmio: Vec<At<MmioRange>>,
+    /// Bytes of the DMA window.
+    pub dma: At<u32>,
+    /// Pages of it that hold descriptors.
+    pub dma_tables: Vec<At<u32>>,
+    /// Descriptors in each of these.
+    pub descriptors: At<u32>,
+    /// What may be written to registers.
+    pub registers: Vec<At<RegisterRule>>,
     /// How its device is reset when it recovers.
     pub reset: Option<At<Reset>>,
     /// Interrupts that it owns.
@@ -262,6 +313,12 @@ struct Table {
     blame_backoff: Option<Spanned<u32>>,
     #[serde(default)]
     mmio: Vec<Spanned<MmioRange>>,
+    dma: Option<Spanned<Size>>,
+    #[serde(default)]
+    dma_tables: Vec<Spanned<u32>>,
+    descriptors: Option<Spanned<u32>>,
+    #[serde(default)]
+    registers: Vec<Spanned<RegisterRule>>,
     reset: Option<Spanned<Reset>>,
     role: Option<Spanned<Role>>,
     #[serde(default)]
@@ -308,6 +365,10 @@ impl Table {
             there("blame_limit", self.blame_limit.as_ref()),
             there("blame_backoff", self.blame_backoff.as_ref()),
             there("mmio", self.mmio.first()),
+            there("dma", self.dma.as_ref()),
+            there("dma_tables", self.dma_tables.first()),
+            there("descriptors", self.descriptors.as_ref()),
+            there("registers", self.registers.first()),
             there("reset", self.reset.as_ref()),
             there("role", self.role.as_ref()),
             there("interrupts", self.interrupts.first()),
@@ -467,6 +528,10 @@ pub fn read(file: &Path, text: &str) -> Result<Manifest, Problem> {
         callees: lines.all(table.callees),
         spawns: lines.all(table.spawns),
         mmio: lines.all(table.mmio),
+        dma: size(table.dma),
+        dma_tables: lines.all(table.dma_tables),
+        descriptors: number(table.descriptors, 0),
+        registers: lines.all(table.registers),
         reset: table.reset.map(|value| lines.at(value)),
         interrupts: lines.all(table.interrupts),
         interrupt_rate: number(table.interrupt_rate, DEFAULT_INTERRUPT_RATE),

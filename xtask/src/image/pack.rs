@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use abi::dma::Rule;
 use abi::event::MAX_LINES;
 use abi::image::{
     Entry, Header, Kind, MAGIC, Mmio, NONE, Policy, Recovery, Segment, VERSION, checksum, parse, table_checksum,
@@ -195,8 +196,17 @@ fn part(boot: &Boot<'_>, manifest: &Manifest, executable: &Executable, image: &m
     entry.blame_backoff = manifest.blame_backoff.value;
     entry.callees = set_of(&manifest.callees, Kind::Object)?;
     entry.spawns = set_of(&manifest.spawns, Kind::Program)?;
-    for (slot, range) in entry.mmio.iter_mut().zip(&manifest.mmio) {
+    for (index, (slot, range)) in entry.mmio.iter_mut().zip(&manifest.mmio).enumerate() {
         *slot = Mmio { address: range.value.address, length: range.value.length };
+        entry.checked |= u32::from(range.value.checked) << index;
+    }
+    entry.dma = manifest.dma.value;
+    entry.dma_tables = manifest.dma_tables.iter().fold(0, |set, page| set | 1u32.checked_shl(page.value).unwrap_or(0));
+    entry.descriptors = manifest.descriptors.value;
+    for (slot, rule) in entry.registers.iter_mut().zip(&manifest.registers) {
+        let register = abi::layout::MMIO_BASE.saturating_add(rule.value.register);
+        let value = rule.value.value.unwrap_or(rule.value.shift);
+        *slot = Rule { register, holds: rule.value.holds() as u32, value };
     }
     entry.interrupts = [NONE; MAX_LINES];
     for (slot, line) in entry.interrupts.iter_mut().zip(&manifest.interrupts) {

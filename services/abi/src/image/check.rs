@@ -6,6 +6,7 @@ use super::{
     Entry, Flags, Header, Image, ImageError, Kind, MAGIC, MAX_ENTRIES, MAX_INTERRUPT, MIN_INTERRUPT, NONE, Recovery,
     Rights, VERSION, checksum, table_checksum,
 };
+use crate::dma::{DESCRIPTOR, Holds, MAX_TABLE_PAGES};
 use crate::layout;
 
 /// Checks an image and gives access to it.
@@ -111,6 +112,7 @@ fn check_entry(image: &Image<'_>, index: usize) -> Result<(), ImageError> {
         ("heap", entry.heap, layout::HEAP_END - layout::HEAP_BASE),
         ("stack", entry.stack, layout::STACK_MAX),
         ("common", entry.common, layout::COMMON_END - layout::COMMON_BASE),
+        ("dma", entry.dma, layout::DMA_END - layout::DMA_BASE),
     ];
     for (name, size, limit) in sizes {
         if !size.is_multiple_of(page) || size > limit {
@@ -120,7 +122,7 @@ fn check_entry(image: &Image<'_>, index: usize) -> Result<(), ImageError> {
     if entry.stack == 0 {
         return fail("stack");
     }
-    let device = entry.mmio.iter().any(|range| range.length != 0);
+    let device = entry.mmio.iter().any(|range| range.length != 0) || entry.dma != 0;
     if !object && (entry.common != 0 || entry.ssr_pages != 0 || device) {
         return fail("kind");
     }
@@ -189,6 +191,7 @@ fn check_entry(image: &Image<'_>, index: usize) -> Result<(), ImageError> {
     {
         return fail("reset_register");
     }
+    check_dma(entry).or_else(fail)?;
     for (name, set, kind) in [
         ("callees", entry.callees, Kind::Object),
         ("spawns", entry.spawns, Kind::Program),
@@ -198,6 +201,40 @@ fn check_entry(image: &Image<'_>, index: usize) -> Result<(), ImageError> {
             if set >> bit & 1 == 1 && image.entries.get(bit).is_none_or(|other| other.kind != kind as u32) {
                 return fail(name);
             }
+        }
+    }
+    Ok(())
+}
+
+/// What the kernel relies on when it writes a device's registers and descriptors: tables that lie in the window, rules for
+/// registers that only the kernel can write.
+fn check_dma(entry: &Entry) -> Result<(), &'static str> {
+    let pages = (entry.dma / layout::PAGE).min(MAX_TABLE_PAGES);
+    let inside = u64::from(entry.dma_tables) < 1 << pages;
+    if !inside || (entry.dma_tables == 0) != (entry.descriptors == 0) {
+        return Err("dma_tables");
+    }
+    if entry.descriptors > layout::PAGE / DESCRIPTOR {
+        return Err("descriptors");
+    }
+    let ranges = entry.mmio.iter().enumerate();
+    let mut start = layout::MMIO_BASE;
+    let mut checked = [0..0, 0..0, 0..0, 0..0];
+    for (index, range) in ranges {
+        if entry.checked >> index & 1 == 1 {
+            checked[index] = start..start + range.length;
+        }
+        start += range.length;
+    }
+    if entry.checked >> checked.len() != 0 || (entry.dma != 0 && entry.checked == 0) {
+        return Err("checked");
+    }
+    for (index, rule) in entry.registers.iter().enumerate().filter(|(_, rule)| rule.register != 0) {
+        let known = rule.register % 4 == 0 && checked.iter().any(|range| range.contains(&rule.register));
+        let twice = entry.registers[..index].iter().any(|other| other.register == rule.register);
+        let shift = Holds::from_number(rule.holds).is_some_and(|holds| holds == Holds::Value || rule.value <= 12);
+        if !known || twice || !shift {
+            return Err("registers");
         }
     }
     Ok(())

@@ -17,6 +17,8 @@ mod check;
 #[cfg(target_os = "none")]
 mod clients;
 #[cfg(target_os = "none")]
+mod dma;
+#[cfg(target_os = "none")]
 mod events;
 #[cfg(target_os = "none")]
 mod hooks;
@@ -69,6 +71,7 @@ fn main(recovery: u32) -> u32 {
     events::run(&mut suite);
     waiting::run(&mut suite);
     interrupts::run(&mut suite);
+    dma::run(&mut suite);
     rivals::run(&mut suite);
     clients::run(&mut suite);
     sharing::run(&mut suite);

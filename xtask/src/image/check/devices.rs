@@ -1,12 +1,13 @@
 //! Device registers and interrupts: real ones, each with one owner.
 
+use abi::dma::{DESCRIPTOR, MAX_RULES, MAX_TABLE_PAGES};
 use abi::event::MAX_LINES;
 use abi::image::MAX_MMIO;
 use abi::layout;
 
 use super::Checker;
 use crate::board::Board;
-use crate::image::manifest::{At, Manifest, MmioRange};
+use crate::image::manifest::{At, Manifest, MmioRange, RegisterRule};
 
 impl Checker<'_> {
     /// What one service may ask of the board.
@@ -20,6 +21,7 @@ impl Checker<'_> {
                 self.add(manifest, reset.line, "reset: its register is no word of the mmio ranges".into());
             }
         }
+        self.dma(manifest);
         let mut room = u64::from(layout::MMIO_END - layout::MMIO_BASE);
         for range in &manifest.mmio {
             let (start, end) = ends(range);
@@ -48,6 +50,49 @@ impl Checker<'_> {
                     format!("{shown}: more device registers than the address space has room for"),
                 ),
             }
+        }
+    }
+
+    /// A DMA window with tables in it, and rules that make sense for registers that the kernel writes.
+    fn dma(&mut self, manifest: &Manifest) {
+        let Manifest { dma, dma_tables, descriptors, registers, .. } = manifest;
+        let room = layout::DMA_END - layout::DMA_BASE;
+        if dma.value % layout::PAGE != 0 || dma.value > room {
+            self.add(manifest, dma.line, format!("dma: whole pages, at most {} KiB", room >> 10));
+        }
+        if dma.value > 0 && manifest.mmio.iter().all(|range| !range.value.checked) {
+            let text = "dma: its device's registers are to be `checked`, or it could be told any address".into();
+            self.add(manifest, dma.line, text);
+        }
+        let pages = (dma.value / layout::PAGE).min(MAX_TABLE_PAGES);
+        if let Some(page) = dma_tables.iter().find(|page| page.value >= pages) {
+            self.add(manifest, page.line, format!("dma_tables: page {} is none of the first {pages}", page.value));
+        }
+        let most = layout::PAGE / DESCRIPTOR;
+        if dma_tables.is_empty() != (descriptors.value == 0) || descriptors.value > most {
+            self.add(manifest, descriptors.line, format!("descriptors: 1 to {most} where there are dma_tables"));
+        }
+        if let Some(rule) = registers.get(MAX_RULES) {
+            self.add(manifest, rule.line, format!("registers: at most {MAX_RULES} rules"));
+        }
+        for (index, rule) in registers.iter().enumerate() {
+            let register = rule.value.register;
+            let mut start = 0;
+            let known = manifest.mmio.iter().any(|range| {
+                let inside = (start..start + range.value.length).contains(&register);
+                start = start.saturating_add(range.value.length);
+                inside && range.value.checked
+            });
+            let text = match rule.value {
+                _ if !known || register % 4 != 0 => "is no word of a checked mmio range",
+                _ if registers[..index].iter().any(|other| other.value.register == register) => "has a rule already",
+                RegisterRule { value: None, holds: None, .. } => "may hold what? Give `value` or `holds`",
+                RegisterRule { value: Some(_), holds: Some(_), .. } => "has both `value` and `holds`",
+                RegisterRule { shift: 13.., .. } => "is shifted by more than the 12 bits of a page",
+                RegisterRule { value: Some(_), shift: 1.., .. } => "holds a value: `shift` is for addresses",
+                _ => continue,
+            };
+            self.add(manifest, rule.line, format!("register {register:#x} {text}"));
         }
     }
 
