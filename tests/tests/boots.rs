@@ -3,11 +3,10 @@
 mod common;
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
 use abi::image::Header;
-use common::{emulator, image, must, scratch, xtask};
+use common::{converse, emulator, image, must, scratch, xtask};
 
 /// The demonstration, with so few failures that it is over soon: two of each kind.
 const SHORT: [&str; 4] = ["run", "--failures", "24", "--seed"];
@@ -102,25 +101,8 @@ fn shell(lines: &[&str]) -> (Option<i32>, String) {
 /// The same on a machine with these options.
 fn shell_on(options: &[&str], lines: &[&str]) -> (Option<i32>, String) {
     let mut command = emulator(image(), "on");
-    let mut child = command.args(options).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the emulator");
-    let mut input = child.stdin.take().expect("a pipe");
-    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
-    let (mut text, mut lines) = (String::new(), lines.iter());
-    loop {
-        let mut part = Vec::new();
-        // A prompt is a `>` and a space at the start of a line; the demonstration's report has arrows within its lines.
-        if must(output.read_until(b' ', &mut part)) == 0 {
-            break;
-        }
-        text.push_str(&String::from_utf8_lossy(&part));
-        if text.ends_with("\n> ") {
-            match lines.next() {
-                Some(line) => must(input.write_all(format!("{line}\r").as_bytes())),
-                None => must(input.write_all(b"exit 9\r")),
-            }
-        }
-    }
-    (must(child.wait()).code(), text)
+    command.args(options);
+    converse(command, lines)
 }
 
 #[test]

@@ -8,11 +8,13 @@ mod artefact;
 mod bench;
 mod board;
 mod build;
+mod card;
 mod clean;
 mod debug;
 mod demo;
 mod disk;
 mod explain;
+mod flash;
 mod graph;
 mod guest;
 mod host;
@@ -56,6 +58,8 @@ enum Command {
     Size(size::Size),
     Graph(graph::Graph),
     Build(build::Build),
+    Image(card::Image),
+    Flash(flash::Flash),
     Clean(clean::Clean),
 }
 
@@ -72,6 +76,8 @@ fn main() -> ExitCode {
         Command::Size(command) => command.run(&workspace),
         Command::Graph(command) => command.run(&workspace),
         Command::Build(command) => command.run(&workspace),
+        Command::Image(command) => command.run(&workspace),
+        Command::Flash(command) => command.run(&workspace),
         Command::Clean(command) => command.run(&workspace),
     });
     match done {

@@ -24,6 +24,9 @@ use crate::workspace::Workspace;
 const SUITE: &str = "suite";
 /// The package of the end-to-end boots.
 const BOOTS: &str = "tests";
+/// Programs that the end-to-end tests ask for a second opinion about cards, and Debian's packages that have them.
+const WITNESSES: [(&str, &str); 4] =
+    [("dumpimage", "u-boot-tools"), ("sfdisk", "fdisk"), ("fsck.vfat", "dosfstools"), ("mcopy", "mtools")];
 /// Real time that the suite may take on a slow host.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -93,6 +96,7 @@ impl Test {
         if let Some(filter) = of_rung(&self.filter, "boot") {
             // Compiled and installed before the clock of the first boot runs.
             qemu::find()?;
+            call_witnesses();
             System::build(workspace)?;
             boot_tests(workspace, filter, &mut tally)?;
         }
@@ -107,6 +111,19 @@ fn host_tests(workspace: &Workspace, filter: &str, tally: &mut Tally) -> Result<
     let packages: Vec<&Package> =
         workspace.packages().into_iter().filter(|package| package.name.as_str() != BOOTS).filter(tested).collect();
     cargo_test(workspace, &packages, filter, None, "host tests", tally)
+}
+
+/// Installs what the end-to-end tests can do without, but are better with.
+fn call_witnesses() {
+    // Where Debian keeps some of them is not in everybody's search path.
+    let missing = |name: &str| host::find_program(name).is_none() && !Path::new("/usr/sbin").join(name).is_file();
+    let packages: Vec<&str> = WITNESSES.iter().filter(|(name, _)| missing(name)).map(|(_, package)| *package).collect();
+    if packages.is_empty() {
+        return;
+    }
+    if let Err(error) = host::apt_install(&packages, "a second opinion about cards") {
+        host::say(&format!("cards are not checked by {}: {error:#}", packages.join(", ")));
+    }
 }
 
 fn boot_tests(workspace: &Workspace, filter: &str, tally: &mut Tally) -> Result<()> {

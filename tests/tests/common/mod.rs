@@ -1,7 +1,8 @@
 //! What the boots share: the host tool, an image, the emulator.
 
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use tempfile::TempDir;
@@ -45,4 +46,28 @@ pub fn emulator(image: &Path, sleep: &str) -> Command {
     command.args(["-monitor", "none", "-serial", "stdio", "-semihosting-config", "enable=on,target=native"]);
     command.arg("-icount").arg(format!("shift=0,sleep={sleep}")).arg("-kernel").arg(image);
     command
+}
+
+/// Talks to the shell of a machine: waits for a prompt before each line, and returns all that was said, with the exit status.
+#[allow(dead_code)] // as above
+pub fn converse(mut machine: Command, lines: &[&str]) -> (Option<i32>, String) {
+    let mut child = machine.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the emulator");
+    let mut input = child.stdin.take().expect("a pipe");
+    let mut output = BufReader::new(child.stdout.take().expect("a pipe"));
+    let (mut text, mut lines) = (String::new(), lines.iter());
+    loop {
+        let mut part = Vec::new();
+        // A prompt is a `>` and a space at the start of a line; the demonstration's report has arrows within its lines.
+        if must(output.read_until(b' ', &mut part)) == 0 {
+            break;
+        }
+        text.push_str(&String::from_utf8_lossy(&part));
+        if text.ends_with("\n> ") {
+            match lines.next() {
+                Some(line) => must(input.write_all(format!("{line}\r").as_bytes())),
+                None => must(input.write_all(b"exit 9\r")),
+            }
+        }
+    }
+    (must(child.wait()).code(), text)
 }

@@ -212,11 +212,28 @@ fn make(tree: &Tree, room: usize) -> Result<Vec<u8>> {
     let Some(cluster) = cluster else {
         bail!("{room} bytes are too few for a FAT16 volume; it takes {}", FEWEST_CLUSTERS * SECTOR as usize);
     };
+    write(tree, room, label()?.with_kind(FatKind::Fat16).with_cluster_size(cluster))
+}
+
+/// What all volumes have in common: the same bytes on every run.
+fn label() -> Result<FatOptions> {
+    let label = VolumeLabel::new("CURIOS").map_err(|error| anyhow::anyhow!("the label: {error:?}"))?;
+    Ok(FatOptions::new().with_label(label).with_serial(SERIAL))
+}
+
+/// Makes a FAT32 volume of `room` bytes with these files, to lie at byte `offset` of a card.
+///
+/// Its clusters are as small as they get, so that a small volume has enough of them to be FAT32 (65525).
+///
+/// # Errors
+/// If the files do not fit, or `room` is too small for FAT32.
+pub fn make_fat32(tree: &Tree, room: usize, offset: u64) -> Result<Vec<u8>> {
+    write(tree, room, label()?.with_kind(FatKind::Fat32).with_cluster_size(SECTOR).with_partition_offset(offset))
+}
+
+fn write(tree: &Tree, room: usize, options: FatOptions) -> Result<Vec<u8>> {
     let block = BlockSize::new(SECTOR).context("sectors of no known size")?;
     let mut device = MemDevice::new(vec![0u8; room / SECTOR as usize * SECTOR as usize], block);
-    let label = VolumeLabel::new("CURIOS").map_err(|error| anyhow::anyhow!("the label: {error:?}"))?;
-    let options =
-        FatOptions::new().with_kind(FatKind::Fat16).with_cluster_size(cluster).with_label(label).with_serial(SERIAL);
     let report = hadris_fat::sync::write(&mut device, tree, &options)
         .with_context(|| format!("the files do not become a FAT volume of {} KiB", room >> 10))?;
     if let Some(warning) = report.warnings().first() {

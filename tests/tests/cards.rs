@@ -1,0 +1,228 @@
+//! Cards: what is on them, real boot loaders that boot from them, devices that are not overwritten.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+
+use common::{converse, must, scratch, xtask};
+
+/// A card's file, and what the tool said about it.
+struct Card {
+    path: PathBuf,
+    report: serde_json::Value,
+}
+
+/// A card whose demonstration makes few things fail, so that the shell comes soon.
+fn card(board: &str) -> Card {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{board}.img"));
+    let output = image(&["--board", board, "--failures", "24", "--json", "--out", text(&path)]);
+    assert!(output.status.success(), "{}", said(&output));
+    Card { report: must(serde_json::from_slice(&output.stdout)), path }
+}
+
+fn virt() -> &'static Card {
+    static CARD: OnceLock<Card> = OnceLock::new();
+    CARD.get_or_init(|| card("virt"))
+}
+
+fn image(arguments: &[&str]) -> Output {
+    must(xtask().arg("image").args(arguments).output())
+}
+
+fn flash(arguments: &[&str]) -> Output {
+    must(xtask().arg("flash").args(arguments).output())
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}
+
+/// Runs a tool of the host; `None`, said, if it is not there.
+fn tool(name: &str, arguments: &[&str]) -> Option<String> {
+    // Debian keeps some of them out of the way of ordinary users.
+    let found = [name.to_owned(), format!("/usr/sbin/{name}")].into_iter().find_map(|program| {
+        let output = Command::new(program).args(arguments).output();
+        output.ok()
+    });
+    let Some(output) = found else {
+        println!("{name} is not there: what it would say of the card was not looked at");
+        return None;
+    };
+    let all = format!("{}{}", String::from_utf8_lossy(&output.stdout), said(&output));
+    assert!(output.status.success(), "{name} {arguments:?}: {all}");
+    Some(all)
+}
+
+/// QEMU's `virt` with a boot loader as its firmware and a card.
+fn virt_machine(card: &Card) -> Command {
+    let firmware = card.report["firmware"].as_str().expect("the boot loader of virt is firmware");
+    let mut command = Command::new("qemu-system-arm");
+    command.args(["-M", "virt", "-cpu", "cortex-a15", "-m", "128M", "-nic", "none", "-display", "none"]);
+    command.args(["-monitor", "none", "-serial", "stdio", "-semihosting-config", "enable=on,target=native"]);
+    command.args([
+        "-icount",
+        "shift=0,sleep=on",
+        "-bios",
+        firmware,
+        "-snapshot",
+        "-device",
+        "virtio-blk-device,drive=card",
+    ]);
+    command.arg("-drive").arg(format!("if=none,id=card,format=raw,file={}", card.path.display()));
+    command
+}
+
+/// What the shell is told, so that the board starts anew by itself and is left at the second prompt with status 6.
+const RESET: [&str; 5] = [
+    "svc policy fs heartbeat 20 max-restarts 1 min-run 3600000 give-up reboot",
+    "svc crash fs panic",
+    "sleep 5000",
+    "uptime",
+    "exit 6",
+];
+
+/// Two boots from the card, each to the end of the demonstration, with a reset of the board between them.
+#[track_caller]
+fn booted_twice(board: &str, (status, text): (Option<i32>, String)) {
+    assert_eq!(status, Some(6), "{text}");
+    for (expected, times) in [
+        ("U-Boot 20", 2),
+        (&format!("curios-rs {} for {board}", env!("CARGO_PKG_VERSION")), 2),
+        ("Verifying Checksum ... OK", 2),
+        (&format!("[boot] curios-rs {} on {board}", env!("CARGO_PKG_VERSION")), 2),
+        ("[demo] every promise held", 2),
+        ("the board starts anew", 1),
+    ] {
+        assert_eq!(text.matches(expected).count(), times, "{expected:?}: {text}");
+    }
+}
+
+#[test]
+fn virt_boots_through_its_boot_loader_and_again_after_a_reset() {
+    booted_twice("virt", converse(virt_machine(virt()), &RESET));
+}
+
+#[test]
+fn started_in_hyp_through_the_boot_loader() {
+    let mut machine = virt_machine(virt());
+    machine.args(["-machine", "virtualization=on"]);
+    let (status, text) = converse(machine, &["exit 5"]);
+    assert_eq!(status, Some(5), "{text}");
+    assert!(text.contains("Verifying Checksum ... OK") && text.contains("[demo] every promise held"), "{text}");
+}
+
+#[test]
+fn a_damaged_kernel_on_the_card_is_noticed_by_the_boot_loader() {
+    let (card, folder) = (virt(), scratch());
+    let mut bytes = must(fs::read(&card.path));
+    let at = bytes.windows(8).position(|bytes| bytes == b"CURIOSIM").expect("the boot image");
+    bytes[at] ^= 1;
+    let damaged = Card { path: folder.path().join("damaged.img"), report: card.report.clone() };
+    must(fs::write(&damaged.path, bytes));
+    let mut machine = virt_machine(&damaged);
+    // What it does next is to look for something else to boot, for ever.
+    machine.args(["-no-reboot"]);
+    let mut child = must(machine.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped()).spawn());
+    let output = child.stdout.take().expect("a pipe");
+    let found = std::io::BufRead::lines(std::io::BufReader::new(output))
+        .map_while(Result::ok)
+        .find(|line| line.contains("Bad Data CRC") || line.contains("[boot]"));
+    must(child.kill());
+    must(child.wait());
+    assert!(found.as_ref().is_some_and(|line| line.contains("Bad Data CRC")), "{found:?}");
+}
+
+#[test]
+fn other_tools_find_on_the_card_what_this_one_says() {
+    let (card, folder) = (virt(), scratch());
+    let path = text(&card.path);
+    assert_eq!(card.report["bytes"], must(fs::metadata(path)).len());
+    if let Some(table) = tool("sfdisk", &["--json", path]) {
+        let table: serde_json::Value = must(serde_json::from_str(&table));
+        let parts = &table["partitiontable"]["partitions"];
+        for (number, kind) in [(0, "c"), (1, "e")] {
+            let start = parts[number]["start"].as_u64().map(|sector| sector * 512);
+            assert_eq!(start, card.report["partitions"][number]["start"].as_u64(), "{table}");
+            assert_eq!(parts[number]["type"], kind, "{table}");
+        }
+        assert_eq!(parts[0]["bootable"], true, "{table}");
+        assert!(parts[2].is_null(), "{table}");
+        tool("sfdisk", &["--verify", path]);
+    }
+    let bytes = must(fs::read(path));
+    for number in 0..2 {
+        let part = &card.report["partitions"][number];
+        let (start, length) =
+            (part["start"].as_u64().expect("a number") as usize, part["bytes"].as_u64().expect("a number") as usize);
+        let volume = folder.path().join(format!("{number}"));
+        must(fs::write(&volume, &bytes[start..start + length]));
+        tool("fsck.vfat", &["-n", text(&volume)]);
+    }
+    for (file, expected) in [
+        ("curios.img", ["ARM Linux Kernel Image (uncompressed)", "Load Address: 40010000", "Entry Point:  40010000"]),
+        ("boot.scr", ["ARM U-Boot Script (uncompressed)", "Image Name:   curios-rs", "Image 0:"]),
+    ] {
+        let copy = folder.path().join(file);
+        if tool("mcopy", &["-i", text(&folder.path().join("0")), &format!("::{file}"), text(&copy)]).is_none() {
+            continue;
+        }
+        let Some(said) = tool("dumpimage", &["-l", text(&copy)]) else { continue };
+        assert!(expected.iter().all(|line| said.contains(line)), "{said}");
+    }
+}
+
+#[test]
+fn the_same_system_gives_the_same_card() {
+    let (card, folder) = (virt(), scratch());
+    let again = folder.path().join("again.img");
+    let output = image(&["--failures", "24", "--out", text(&again)]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(must(fs::read(&card.path)) == must(fs::read(&again)));
+}
+
+#[test]
+fn a_folder_without_the_boot_loader_is_refused() {
+    let folder = scratch();
+    let out = folder.path().join("sd.img");
+    for (named, expected) in
+        [(folder.path().join("missing"), "no folder"), (folder.path().to_owned(), "u-boot.bin: No such file")]
+    {
+        let output = image(&["--u-boot", text(&named), "--out", text(&out)]);
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(said(&output).contains(expected) && said(&output).contains("Debian's package"), "{}", said(&output));
+        assert!(!out.exists());
+    }
+}
+
+#[test]
+fn devices_that_are_no_cards_are_not_touched() {
+    let folder = scratch();
+    let file = folder.path().join("file");
+    must(fs::write(&file, "precious"));
+    let refused = |arguments: &[&str], expected: &str| {
+        let output = flash(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", said(&output));
+        assert!(said(&output).contains(expected), "{arguments:?}: {}", said(&output));
+    };
+    refused(&["--yes", text(&file)], "no block device");
+    assert_eq!(must(fs::read(&file)), b"precious");
+    refused(&["--yes", "/dev/null"], "no block device");
+    refused(&["--yes", text(&folder.path().join("missing"))], "No such file");
+    refused(&[], "which device?");
+    // The device that the root is on, and a loop device, where the host shows any: neither is removable.
+    let devices = must(fs::read_dir("/sys/block")).filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    for name in devices.filter(|name| ["loop0", "sda", "vda", "nvme0n1"].contains(&name.as_str())) {
+        let removable = fs::read_to_string(format!("/sys/block/{name}/removable")).unwrap_or_default();
+        let device = format!("/dev/{name}");
+        if removable.trim() == "0" && Path::new(&device).exists() {
+            refused(&["--yes", &device], "is not touched: not removable");
+        }
+    }
+}
