@@ -86,6 +86,12 @@ unsafe extern "C" fn executed(_: c_uint, data: *mut c_void) {
 unsafe extern "C" fn begin(_: c_uint, _: *mut c_void) {
     if let Some(recorder) = the().recorder() {
         recorder.running = true;
+        // Programs end before the run does; their page tables are seen now.
+        if let Err(error) = std::fs::copy(&recorder.options.memory, format!("{}.memory", recorder.options.out)) {
+            eprintln!("plugin: cannot copy the guest's memory: {error}");
+            // SAFETY: ends the emulator here and now.
+            unsafe { libc::_exit(1) }
+        }
         recorder.recording.console = std::fs::metadata(&recorder.options.console).map_or(0, |file| file.len());
     }
 }

@@ -79,6 +79,8 @@ pub struct Golden {
     pub memory: Vec<Vec<u8>>,
     /// The guest's memory at the end.
     pub ram: Memory,
+    /// The same at the first mark, when clients have not ended: page tables are those of then.
+    tables: Memory,
 }
 
 impl Golden {
@@ -104,6 +106,7 @@ impl Golden {
         let bytes = std::fs::read(&out).with_context(|| format!("cannot read {}", out.display()))?;
         let recording: Recording = postcard::from_bytes(&bytes).context("the recording is damaged")?;
         let ram = Memory::open(&machine.memory(), machine.base())?;
+        let tables = Memory::open(&out.with_extension("memory"), machine.base())?;
         let mut ranges: Vec<(u32, u32)> = Vec::new();
         let mut logs: Vec<(u32, u32)> = Vec::new();
         // The magic stands in the program's own constants, too: a log has a process, a summary is complete.
@@ -126,6 +129,7 @@ impl Golden {
             ranges,
             memory,
             ram,
+            tables,
         })
     }
 
@@ -133,7 +137,7 @@ impl Golden {
     pub fn text_of(&self, kernel: &Kernel, domain: u32, text: (u32, u32)) -> Vec<(u32, u32)> {
         let mut ranges: Vec<(u32, u32)> = Vec::new();
         for page in (text.0..text.1).step_by(PAGE as usize) {
-            let word = |address| self.ram.word(address);
+            let word = |address| self.tables.word(address);
             let Some(physical) = kernel.translate(&word, domain, page) else { continue };
             let end = physical + PAGE.min(text.1 - page);
             match ranges.last_mut() {
@@ -163,7 +167,7 @@ impl Golden {
     pub fn memory_of(&self, kernel: &Kernel, domain: u32, range: std::ops::Range<u32>) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         for page in range.step_by(PAGE as usize) {
-            let word = |address| self.ram.word(address);
+            let word = |address| self.tables.word(address);
             match kernel.translate(&word, domain, page) {
                 Some(physical) => bytes.extend(self.ram.bytes(physical, PAGE)?),
                 None => break,
