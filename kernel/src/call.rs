@@ -255,7 +255,8 @@ impl Kernel {
         if frame.kind == Kind::Event && status != 0 {
             return self.fail(thread, FailureKind::SelfTest, pc, status);
         }
-        if matches!(frame.kind, Kind::Reload | Kind::Flush) && status != 0 && !self.believes_error(thread) {
+        if matches!(frame.kind, Kind::Open | Kind::Reload | Kind::Flush) && status != 0 && !self.believes_error(thread)
+        {
             return;
         }
         if self.ssr.finish(server_id(server), &mut self.machine).is_err() {

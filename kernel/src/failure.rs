@@ -109,18 +109,18 @@ impl Kernel {
         flags.contains(Flags::DOUBT_ERRORS) && self.recovery == Recovery::Rollback
     }
 
-    /// A method, a reload or a flush returns an error. Whether that is believed; if not, the method runs once more, in an object that is
+    /// A method, or a hook of a session, returns an error. Whether that is believed; if not, the method runs once more, in an object that is
     /// rebuilt from verified text, and what it returns then is believed. Not more often than its sessions can bear.
     pub fn believes_error(&mut self, thread: usize) -> bool {
         let server = self.domain_of(thread);
         let (frame, info) = (self.threads[thread].top(), &self.domains[server].info);
         let doubts = self.doubts(server)
             && match (frame.kind, frame.attempts) {
-                (Kind::Method, 0) => {
+                (Kind::Method | Kind::Open, 0) => {
                     self.tick.wrapping_sub(self.domains[server].doubted) >= info.clients / SESSIONS_A_TICK
                 }
                 // Not after an error that was doubted, but after a failure.
-                (Kind::Method | Kind::Reload | Kind::Flush, attempts) => {
+                (Kind::Method | Kind::Open | Kind::Reload | Kind::Flush, attempts) => {
                     attempts == 0 || attempts == 1 && frame.failed_at != 0
                 }
                 _ => false,

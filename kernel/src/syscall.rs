@@ -12,7 +12,7 @@ use crate::domain::{DOMAINS, OBJECTS, Role};
 use crate::image::image;
 use crate::kernel::{FAILURES, Kernel, TRACES, server_id};
 use crate::ssr::MAX_BINDINGS;
-use crate::thread::State;
+use crate::thread::{Kind, State};
 
 /// Longest text of `Log` and of a panic message, in bytes.
 const MAX_TEXT: usize = 256;
@@ -30,6 +30,14 @@ impl Kernel {
         }
         match call {
             Ok(KernelCall::Call) => self.start_call(thread),
+            Ok(KernelCall::Return | KernelCall::ReturnFlush)
+                if object
+                    && r0 & !(Error::WouldBlock as u32) != 0
+                    && matches!(self.threads[thread].top().kind, Kind::Fast | Kind::Method) =>
+            {
+                // Other errors come by another call.
+                self.fault(thread, FailureKind::ForbiddenCall, 0);
+            }
             Ok(KernelCall::Return) if object => self.on_return(thread, false),
             Ok(KernelCall::ReturnFlush) if object => self.on_return(thread, true),
             call => match self.other_call(thread, call, [r0, r1, r2, r3, r4]) {

@@ -141,6 +141,7 @@ svc_other:
     ldrd    r8, r9, [sp, #({domain} - {registers})]   @ object, binding
     ldr     r10, [r8, #{lock}]
     cmp     r10, sp
+    bicseq  r12, r0, #{would_block}     @ other errors come by another call
     bne     svc_save
     ldr     r11, [r9, #{ssr}]
     cmp     r11, #0
@@ -250,6 +251,7 @@ kernel_fault:
     f_view = const offset_of!(Frame, contextidr),
     f_budget = const offset_of!(Frame, budget),
     own = const offset_of!(crate::domain::Domain, own),
+    would_block = const abi::Error::WouldBlock as u32,
     lend_both = const abi::call::LEND_READ | abi::call::LEND_WRITE,
     lend_read = const abi::call::LEND_READ,
     lock = const offset_of!(Hot, lock),

@@ -16,7 +16,8 @@ pub enum KernelCall {
     /// With [`LEND_READ`] r2, r3 are address and length of the range lent for reading; with
     /// [`LEND_WRITE`] r4, r5 those of the range lent for writing.
     Call = 0,
-    /// Ends an activation: r0 = 0 or a service error code, r1-r4 = results.
+    /// Ends an activation: r0 = 0 or, of a hook, a service error code; r1-r4 = results. The only error that a method returns
+    /// so is [`Error::WouldBlock`], which is part of normal operation.
     Return = 1,
     /// As [`KernelCall::Return`], and asks for the `flush` hook after the commit.
     ReturnFlush = 2,
