@@ -127,6 +127,7 @@ impl Kernel {
             };
         if doubts {
             (self.domains[server].suspect, self.domains[server].doubted) = (true, self.tick);
+            self.domains[server].info.doubts += 1;
             self.trace(Trace::Doubt, server, frame.registers[0]);
             self.discard(thread, 0);
         }

@@ -77,8 +77,10 @@ pub struct ObjectInfo {
     pub name: [u8; 16],
     /// [`ObjectState`].
     pub state: u32,
-    /// Recoveries since boot.
+    /// Times that it was rebuilt since boot.
     pub restarts: u32,
+    /// How many of these were because an error was doubted ([`crate::image::Flags::DOUBT_ERRORS`]).
+    pub doubts: u32,
     /// Failures since boot.
     pub failures: u32,
     /// Open sessions.
@@ -107,6 +109,7 @@ impl ObjectInfo {
         name: [0; 16],
         state: 0,
         restarts: 0,
+        doubts: 0,
         failures: 0,
         clients: 0,
         memory: 0,

@@ -132,7 +132,7 @@ impl PolicyField {
     }
 }
 
-/// A service, as [`Supervisor::list`] and [`Supervisor::show`] tell of it: 96 bytes.
+/// A service, as [`Supervisor::list`] and [`Supervisor::show`] tell of it: 100 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ServiceInfo {
@@ -142,8 +142,10 @@ pub struct ServiceInfo {
     pub state: u32,
     /// [`Standing`].
     pub standing: u32,
-    /// Recoveries since boot, those without a failure included.
+    /// Recoveries since boot, those without a failure included, those for an error that was doubted not.
     pub restarts: u32,
+    /// How often it was rebuilt, and a method run again, because its error was doubted.
+    pub doubts: u32,
     /// Failures since boot.
     pub failures: u32,
     /// Short runs in a row that count against it.

@@ -318,7 +318,9 @@ fn statistics(console: &ConsoleClient) -> Result<(), Broken> {
         writeln!(
             out,
             "[demo] service {name}: {} failures, {} restarts, {} clients",
-            info.failures, info.restarts, info.clients
+            info.failures,
+            info.restarts - info.doubts.min(info.restarts),
+            info.clients
         )?;
     }
     out.finish().map_err(refused("console"))

@@ -121,8 +121,8 @@ fn show(context: &mut Context<'_, '_>, name: &str) -> Result<(), Failure> {
     writeln!(out, "; {} clients", info.clients)?;
     writeln!(
         out,
-        "  failures: {}, {} short runs in a row; restarts: {}",
-        info.failures, info.short_runs, info.restarts
+        "  failures: {}, {} short runs in a row; restarts: {}; errors doubted: {}",
+        info.failures, info.short_runs, info.restarts, info.doubts
     )?;
     writeln!(
         out,

@@ -157,14 +157,10 @@ impl Before {
         // A request whose `flush` failed ends before its service has recovered.
         wait_until("a service that runs", || object(name).is_ok_and(|info| info.state == ObjectState::Running as u32))?;
         let now = object(name)?;
-        let (found, restarts) = (now.failures - self.0.failures, now.restarts - self.0.restarts);
+        let found = now.failures - self.0.failures;
+        let rebuilt = |info: &ObjectInfo| info.restarts - info.doubts;
         ensure!(failures.contains(&found), "{found} failures of {name} instead of {failures:?}");
-        // A service that doubts its errors is rebuilt for those, too.
-        let doubts = matches!(name, "console" | "fs" | "scheduler" | "store" | "supervisor" | "timer");
-        ensure!(
-            restarts == found || doubts && restarts > found,
-            "restarts of {name}: {restarts} after {found} failures"
-        );
+        equal!(rebuilt(&now) - rebuilt(&self.0), found, "restarts of {name} after failures");
         equal!(now.failed_requests - self.0.failed_requests, failed, "failed requests of {name}");
         equal!(now.lost_sessions - self.0.lost_sessions, lost, "lost sessions of {name}");
         Ok(())
