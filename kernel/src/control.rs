@@ -25,27 +25,27 @@ impl Kernel {
         }
     }
 
+    /// Asks an object for a self-test, and verifies some of its text: what it cannot find out by itself.
+    pub fn probe(&mut self, object: usize) {
+        let probed = self.domains[object].info.probed;
+        self.domains[object].info.probed = if probed == 0 { self.tick.max(1) } else { probed };
+        self.post(object, Events::HEARTBEAT.bits());
+        let (next, damaged) = self.verify(object, self.domains[object].verified);
+        self.domains[object].verified = next;
+        if damaged {
+            self.report(object, "had damaged text or constants: restored, and rebuilt");
+            (self.domains[object].suspect, self.domains[object].order) = (true, Some(Control::Restart));
+            self.rouse(object);
+        }
+    }
+
     /// `KernelCall::Control`.
     pub fn control(&mut self, name: [u8; 16], what: u32) -> Result<Option<u32>, Refusal> {
         let what = Control::from_number(what).ok_or(Error::BadArgument)?;
         let object = self.find_object(&name).ok_or(Error::NotFound)?;
         let stands_still = matches!(self.domains[object].state, ObjectState::Held | ObjectState::Stopped);
         match what {
-            Control::Probe => {
-                let probed = self.domains[object].info.probed;
-                self.domains[object].info.probed = if probed == 0 { self.tick.max(1) } else { probed };
-                self.post(object, Events::HEARTBEAT.bits());
-                // What they cannot find out themselves; nobody else asks the supervisor.
-                for object in [Some(object), self.supervisor].into_iter().flatten() {
-                    let (next, damaged) = self.verify(object, self.domains[object].verified);
-                    self.domains[object].verified = next;
-                    if damaged {
-                        self.report(object, "had damaged text or constants: restored, and rebuilt");
-                        (self.domains[object].suspect, self.domains[object].order) = (true, Some(Control::Restart));
-                        self.rouse(object);
-                    }
-                }
-            }
+            Control::Probe => self.probe(object),
             Control::Start if stands_still => self.start(object),
             Control::Start => self.domains[object].order = None,
             Control::Restart if stands_still => return Err(Error::Stopped.into()),

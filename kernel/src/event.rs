@@ -19,6 +19,9 @@ use crate::kernel::{Kernel, request_id, server_id};
 use crate::ssr::MAX_BINDINGS;
 use crate::thread::{Kind, State};
 
+/// Ticks between self-tests of the supervisor. A few of them verify all of its text.
+const SUPERVISOR_HEARTBEAT: u32 = 512;
+
 impl Kernel {
     /// Sets events of a domain, and wakes whoever is to deal with them.
     pub fn post(&mut self, domain: usize, bits: u32) {
@@ -99,6 +102,10 @@ impl Kernel {
             }
             let waits = matches!(self.threads[domain].state, State::Events(_, Some(_)));
             self.timed |= u128::from(waits || self.domains[domain].deadline != 0) << domain;
+        }
+        // It asks the others for self-tests; nobody else asks it.
+        if let Some(supervisor) = self.supervisor.filter(|_| self.tick.is_multiple_of(SUPERVISOR_HEARTBEAT)) {
+            self.probe(supervisor);
         }
     }
 

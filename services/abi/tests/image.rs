@@ -1,5 +1,6 @@
 //! The boot image's parser against well-formed, mutated, truncated and random images.
 
+use abi::dma::{Holds, Rule};
 use abi::image::{self, Entry, Header, ImageError, Kind, MAGIC, NONE, Segment, VERSION};
 use proptest::prelude::*;
 use zerocopy::{FromZeros, IntoBytes};
@@ -28,6 +29,11 @@ fn segment(image: &mut Vec<u8>, address: u32, bytes: &[u8], memory_size: u32) ->
     let checksum = image::checksum(&padded);
     image.extend(padded);
     Segment { address, offset, file_size: bytes.len() as u32, memory_size, checksum }
+}
+
+/// A rule for a register of the first device range.
+fn rule(offset: u32, holds: Holds, value: u32) -> Rule {
+    Rule { register: abi::layout::MMIO_BASE + offset, holds: holds as u32, value }
 }
 
 /// A service, a program that may call it, and a blob that fills the service's common region.
@@ -116,7 +122,7 @@ fn accepts_the_sample() {
 #[test]
 fn names_what_is_wrong() {
     type Change = fn(&mut Entry);
-    let cases: [(Change, &str); 28] = [
+    let cases: [(Change, &str); 44] = [
         (|e| e.name = [0; 16], "name"),
         (|e| e.name[6] = b'x', "name"),
         (|e| e.kind = 4, "kind"),
@@ -144,6 +150,34 @@ fn names_what_is_wrong() {
         (|e| e.dependants = 2, "dependants"),
         (|e| e.mmio[0].address = 0x10, "mmio"),
         (|e| e.reset_register = abi::layout::MMIO_BASE, "reset_register"),
+        (|e| e.dma = 0x1001, "dma"),
+        (|e| e.dma = 0x10_0000, "dma"),
+        (|e| e.dma = 0x1000, "checked"),
+        (|e| e.checked = 0x10, "checked"),
+        (|e| (e.dma_tables, e.descriptors) = (1, 16), "dma_tables"),
+        (|e| (e.dma, e.checked, e.dma_tables) = (0x1000, 1, 1), "dma_tables"),
+        (|e| (e.dma, e.checked, e.descriptors) = (0x1000, 1, 16), "dma_tables"),
+        (|e| (e.dma, e.checked, e.dma_tables, e.descriptors) = (0x1000, 1, 2, 16), "dma_tables"),
+        (|e| (e.dma, e.checked, e.dma_tables, e.descriptors) = (0x1000, 1, 1, 257), "descriptors"),
+        (|e| e.registers[3] = rule(0, Holds::Value, 0), "registers"),
+        (|e| (e.mmio[0].length, e.registers[3]) = (0x1000, rule(0, Holds::Value, 0)), "registers"),
+        (|e| (e.mmio[0].length, e.checked, e.registers[3]) = (0x1000, 1, rule(2, Holds::Value, 0)), "registers"),
+        (|e| (e.mmio[0].length, e.checked, e.registers[3]) = (0x1000, 1, rule(0x1000, Holds::Value, 0)), "registers"),
+        (|e| (e.mmio[0].length, e.checked, e.registers[3]) = (0x1000, 1, rule(0, Holds::Table, 13)), "registers"),
+        (
+            |e| {
+                (e.mmio[0].length, e.checked) = (0x1000, 1);
+                e.registers[..2].fill(rule(0x40, Holds::Any, 0));
+            },
+            "registers",
+        ),
+        (
+            |e| {
+                (e.mmio[0].length, e.checked) = (0x1000, 1);
+                e.registers[0] = Rule { holds: 9, ..rule(0x40, Holds::Any, 0) };
+            },
+            "registers",
+        ),
         (|e| (e.mmio[0].length, e.reset_register) = (0x1000, abi::layout::MMIO_BASE + 2), "reset_register"),
     ];
     for (change, expected) in cases {

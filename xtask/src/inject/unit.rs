@@ -40,6 +40,12 @@ pub fn targets() -> Vec<&'static str> {
     Workload::ALL.iter().map(|workload| workload.name()).chain([PROGRAM, KERNEL]).collect()
 }
 
+/// Whether a workload makes services fail before it begins, and the image may not recover from that.
+pub fn needs_recovery(service: &str, recovery: Recovery) -> bool {
+    let failures = |workload: &Workload| workload.name() == service && workload.failures() > 0;
+    recovery != Recovery::Rollback && Workload::ALL.iter().any(failures)
+}
+
 /// See the module.
 pub struct Unit<'s> {
     /// What is struck.

@@ -89,6 +89,36 @@ fn interrupts_belong_to_one_service() {
         ("interrupts = [33]\ninterrupt_rate = 0", "interrupt_rate 0"),
         ("interrupt_rate = 7", "without interrupts"),
     ];
+    let checked = "mmio = [{ address = 0x0901_0000, length = 0x1000, checked = true }]\n";
+    let dma = format!("{checked}dma = \"16K\"\n");
+    let rule = |rule: &str| format!("{checked}registers = [{{ {rule} }}]");
+    let cases_of_dma = [
+        ("dma = \"16K\"".to_owned(), "to be `checked`"),
+        (format!("{checked}dma = 5000"), "whole pages"),
+        (format!("{checked}dma = \"1M\""), "at most 960 KiB"),
+        (format!("{dma}dma_tables = [4]\ndescriptors = 1"), "page 4 is none of the first 4"),
+        (format!("{dma}dma_tables = [0]"), "descriptors: 1 to 256"),
+        (format!("{dma}descriptors = 4"), "descriptors: 1 to 256"),
+        (format!("{dma}dma_tables = [0]\ndescriptors = 257"), "descriptors: 1 to 256"),
+        (rule("register = 0x1000, value = 1"), "no word of a checked"),
+        (rule("register = 2, value = 1"), "no word of a checked"),
+        (
+            format!(
+                "mmio = [{{ address = 0x0901_0000, length = 0x1000 }}]\nregisters = [{{ register = 0, value = 1 }}]"
+            ),
+            "no word of a checked",
+        ),
+        (rule("register = 4"), "may hold what?"),
+        (rule("register = 4, value = 1, holds = \"any\""), "both"),
+        (rule("register = 4, value = 1, shift = 1"), "for addresses"),
+        (rule("register = 4, holds = \"table\", shift = 13"), "12 bits"),
+        (rule("register = 4, value = 1 }, { register = 4, value = 2"), "a rule already"),
+        (format!("{checked}registers = [{}]", "{ register = 4, value = 1 }, ".repeat(13)), "at most 12 rules"),
+    ];
+    for (more, text) in cases_of_dma {
+        let found = problems(&[object("a", &more)]);
+        assert!(found.iter().any(|problem| problem.contains(text)), "{more}: {found:?}");
+    }
     for (more, text) in cases {
         one_problem(&[object("a", more)], "services/a/Cargo.toml:", text);
     }
