@@ -18,8 +18,6 @@ use crate::recover::MAX_ATTEMPTS;
 use crate::ssr::Ssr;
 use crate::thread::{Frame, Kind, MAX_DEPTH, Pending};
 
-/// Failures of `open` or `reload` before the session is given up.
-pub const MAX_HOOK_ATTEMPTS: u32 = 2;
 /// Sessions for which a tick is enough to reload them all, without much of the processor's time.
 const SESSIONS_A_TICK: u32 = 16;
 /// How far below its guard page a stack overflow may strike and still be called one, in bytes.
@@ -164,7 +162,7 @@ impl Kernel {
             return self.object_failed(thread, entered_for, binding);
         }
         match (entered_for, binding) {
-            (Kind::Reload, Some(binding)) if attempts >= MAX_HOOK_ATTEMPTS => self.lose_session(server, binding),
+            (Kind::Reload, Some(binding)) if attempts >= MAX_ATTEMPTS => self.lose_session(server, binding),
             (Kind::Flush, Some(binding)) if attempts >= MAX_ATTEMPTS => self.give_up_flush(thread, server, binding),
             _ => {
                 self.domains[server].info.retried += 1;

@@ -15,14 +15,14 @@ use crate::arch::mmu;
 use crate::board;
 use crate::call::Step;
 use crate::domain::{self, UNUSUAL, Work, pages};
-use crate::failure::MAX_HOOK_ATTEMPTS;
 use crate::image::image;
 use crate::kernel::{Kernel, request_id, server_id};
 use crate::thread::{Kind, Pending, State};
 
 /// Pages copied or zeroed between two looks at the interrupt controller.
 const PAGES_A_STEP: u32 = 20;
-/// Failures of one request, or constructors that fail in a row, before that is the end of it.
+/// Failures of one request or one session's hook before that is the end of it: one may be the fault of damaged text, which is
+/// restored for the next attempt, and another one unrelated. Constructors get one more.
 pub const MAX_ATTEMPTS: u32 = 3;
 /// How long the supervisor is left alone after it could not be built, in microseconds.
 const SUPERVISOR_BACKOFF: u64 = 1_000_000;
@@ -217,7 +217,6 @@ impl Kernel {
         }
         let most = match kind {
             Kind::Close => 1,
-            Kind::Reload => MAX_HOOK_ATTEMPTS,
             Kind::Construct => MAX_ATTEMPTS + 1,
             _ => MAX_ATTEMPTS,
         };

@@ -149,7 +149,7 @@ fn reload_always(service: &'static str, attack: Attack, kind: FailureKind) -> Ch
     arm(service, Hook::Reload, attack, ALWAYS, client.handle().index)?;
     let before = Before::of(service)?;
     restart(&control)?;
-    before.since(service, 3..=3, 0, 1)?;
+    before.since(service, 4..=4, 0, 1)?;
     recorded(service, kind, 2)?;
     equal!(client.add(2), Err(kernel(Error::SessionLost)), "result of a call in the lost session");
     equal!(client.state(), Err(kernel(Error::SessionLost)), "result of another call in the lost session");
