@@ -41,18 +41,12 @@ impl Kernel {
             Pending::Commit => self.try_commit(thread),
         };
         match result {
-            Ok(Step::Going) => {}
-            Ok(Step::Done(extra)) => {
-                self.answer(thread, Ok(()), extra);
-                self.forgo(thread);
-                self.end_request(thread);
-            }
-            Err(error) => {
-                self.answer(thread, Err(error), 0);
-                self.forgo(thread);
-                self.end_request(thread);
-            }
+            Ok(Step::Going) => return,
+            Ok(Step::Done(extra)) => self.answer(thread, Ok(()), extra),
+            Err(error) => self.answer(thread, Err(error), 0),
         }
+        self.forgo(thread);
+        self.end_request(thread);
     }
 
     /// Ends a kernel call: status in r0, r1.

@@ -7,6 +7,7 @@ use abi::{Control, Error, Events};
 use crate::call::Step;
 use crate::domain::UNUSUAL;
 use crate::kernel::Kernel;
+use crate::recover::VERIFIED_A_STEP;
 use crate::thread::State;
 
 impl Kernel {
@@ -30,7 +31,7 @@ impl Kernel {
         let probed = self.domains[object].info.probed;
         self.domains[object].info.probed = if probed == 0 { self.tick.max(1) } else { probed };
         self.post(object, Events::HEARTBEAT.bits());
-        let (next, damaged) = self.verify(object, self.domains[object].verified);
+        let (next, damaged) = self.verify(object, self.domains[object].verified, VERIFIED_A_STEP);
         self.domains[object].verified = next;
         if damaged {
             self.report(object, "had damaged text or constants: restored, and rebuilt");

@@ -21,6 +21,8 @@ use crate::thread::{Kind, Pending, State};
 
 /// Pages copied or zeroed between two looks at the interrupt controller.
 const PAGES_A_STEP: u32 = 20;
+/// The same for pages that are verified: reading and comparing takes longer.
+pub const VERIFIED_A_STEP: u32 = 4;
 /// Failures of one request or one session's hook before that is the end of it: one may be the fault of damaged text, which is
 /// restored for the next attempt, and another one unrelated. Constructors get one more.
 pub const MAX_ATTEMPTS: u32 = 3;
@@ -114,13 +116,14 @@ impl Kernel {
         }
     }
 
-    /// Verifies some pages of an object's text and constants, and restores what is damaged. Returns the page to go on with, 0 at
-    /// the end, and whether anything was.
-    pub fn verify(&mut self, object: usize, from: u32) -> (u32, bool) {
+    /// Verifies so many pages of an object's text and constants, and restores what is damaged. Returns the page to go on with, 0
+    /// at the end, and whether anything was.
+    pub fn verify(&mut self, object: usize, from: u32, most: u32) -> (u32, bool) {
         let (entry, image) = (self.entry_of(object), image());
         let (text, constants) = (pages(entry.text.memory_size), pages(entry.rodata.memory_size));
         let mut damaged = false;
-        for page in from..(from + PAGES_A_STEP).min(text + constants) {
+        let next = from.saturating_add(most);
+        for page in from..next.min(text + constants) {
             let (segment, page) = if page < text { (&entry.text, page) } else { (&entry.rodata, page - text) };
             damaged |= domain::restore_page(&mut self.machine, object, image, segment, page);
         }
@@ -129,7 +132,6 @@ impl Kernel {
             // Whoever kept failing because of that has not tried in vain.
             self.threads.iter_mut().for_each(|thread| thread.forgive(object));
         }
-        let next = from + PAGES_A_STEP;
         (if next < text + constants { next } else { 0 }, damaged)
     }
 
@@ -138,7 +140,7 @@ impl Kernel {
         let entry = self.entry_of(object);
         match self.domains[object].work {
             Work::Verify(page) => {
-                let (next, _) = self.verify(object, page);
+                let (next, _) = self.verify(object, page, VERIFIED_A_STEP);
                 self.domains[object].work = if next > 0 { Work::Verify(next) } else { Work::Memory(0) };
             }
             Work::Memory(page) => {

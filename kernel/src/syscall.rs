@@ -4,7 +4,7 @@ use abi::call::name_from_words;
 use abi::error::Refusal;
 use abi::image::Rights;
 use abi::info::{MemoryInfo, ObjectInfo, ProcessInfo, Topic};
-use abi::{Error, FailureKind, Handle, KernelCall, Sabotage, layout};
+use abi::{Control, Error, FailureKind, Handle, KernelCall, Sabotage, layout};
 use zerocopy::IntoBytes;
 
 use crate::board;
@@ -64,7 +64,9 @@ impl Kernel {
             KernelCall::Emit if !object => Rights::empty(),
             call => call.right(),
         };
-        if !self.entry_of(domain).may(right) {
+        // Orders that stand whatever becomes of who gave them: not from damaged text, which is restored by that.
+        let order = call == KernelCall::Shutdown || call == KernelCall::Control && r4 != Control::Probe as u32;
+        if !self.entry_of(domain).may(right) || object && order && self.verify(domain, 0, u32::MAX).1 {
             return self.forbidden(thread, Refusal(Error::NotPermitted, right.bits().trailing_zeros()));
         }
         match call {

@@ -74,7 +74,10 @@ impl Engines {
             Err(error) => return Ok(Some(format!("{error:#}"))),
         };
         let other = expected.iter().find(|(id, observation)| found.get(*id) != Some(observation));
-        Ok(other.map(|(id, _)| format!("{id} is observed otherwise")))
+        Ok(other.map(|(id, observation)| match found.get(id) {
+            Some(own) => format!("of {id}, {} differ", differences(observation, own).join(" and ")),
+            None => format!("{id} was not carried out"),
+        }))
     }
 
     /// How many experiments a second each way carries out, and one emulator for each experiment: measured one after the
@@ -101,4 +104,20 @@ impl Engines {
         own.sort_by_key(|plan| plan.at);
         unit.job(own, self.parallel)
     }
+}
+
+/// What differs in two observations, for people.
+fn differences(expected: &Observation, found: &Observation) -> Vec<String> {
+    let parts = [
+        ("the injections", expected.first == found.first && expected.second == found.second),
+        ("the ends", expected.end == found.end),
+        ("the console's lines", expected.console == found.console),
+        ("the clients' logs", expected.memory == found.memory),
+    ];
+    let mut names: Vec<String> =
+        parts.into_iter().filter(|(_, equal)| !equal).map(|(name, _)| name.to_owned()).collect();
+    if expected.ticks != found.ticks {
+        names.push(format!("the ticks ({} and {})", expected.ticks, found.ticks));
+    }
+    names
 }
