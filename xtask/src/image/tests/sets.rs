@@ -103,9 +103,7 @@ fn interrupts_belong_to_one_service() {
         (rule("register = 0x1000, value = 1"), "no word of a checked"),
         (rule("register = 2, value = 1"), "no word of a checked"),
         (
-            format!(
-                "mmio = [{{ address = 0x0901_0000, length = 0x1000 }}]\nregisters = [{{ register = 0, value = 1 }}]"
-            ),
+            "mmio = [{ address = 0x0901_0000, length = 0x1000 }]\nregisters = [{ register = 0, value = 1 }]".to_owned(),
             "no word of a checked",
         ),
         (rule("register = 4"), "may hold what?"),
