@@ -153,7 +153,7 @@ impl<'f> Symbols<'f> {
 
     /// The symbol that an address of the image belongs to, with the distance from its start.
     pub fn symbol(&self, address: u32) -> Option<String> {
-        let symbol = self.names.containing(u64::from(address))?;
+        let symbol = self.symbol_before(address)?;
         let name = demangled(symbol.name());
         Some(match u64::from(address) - symbol.address() {
             0 => name,
@@ -163,7 +163,13 @@ impl<'f> Symbols<'f> {
 
     /// The first address of the function that an address belongs to.
     pub fn function_start(&self, address: u32) -> Option<u64> {
-        self.names.containing(u64::from(address)).map(|symbol| symbol.address())
+        self.symbol_before(address).map(|symbol| symbol.address())
+    }
+
+    /// The symbol that an address belongs to. Assembly may lie behind the end of the one that it goes on from.
+    fn symbol_before(&self, address: u32) -> Option<&SymbolMapName<'f>> {
+        let address = u64::from(address);
+        self.names.containing(address).or_else(|| self.names.before(address))
     }
 
     /// The instruction before a return address is a call.
