@@ -56,6 +56,8 @@ pub enum Console {
     Terminal,
     /// Output only; virtual time follows the instructions alone, so that every run is the same.
     Output,
+    /// Output only; virtual time keeps step with real time, as with devices whose answers take some.
+    Paced,
 }
 
 /// The path of an emulator that is new enough; installed if there is none.
@@ -108,13 +110,45 @@ pub fn command(
     command.args(["-nic", "none", "-semihosting-config", "enable=on,target=native"]);
     match console {
         Console::Terminal => command.args(["-nographic", "-icount", "shift=0,sleep=on"]),
-        Console::Output => {
+        Console::Output | Console::Paced => {
             command.stdin(Stdio::null());
-            command.args(["-display", "none", "-monitor", "none", "-serial", "stdio", "-icount", "shift=0,sleep=off"])
+            let time = if console == Console::Paced { "shift=0,sleep=on" } else { "shift=0,sleep=off" };
+            command.args(["-display", "none", "-monitor", "none", "-serial", "stdio", "-icount", time])
         }
     };
     command.arg("-kernel").arg(image);
     command
+}
+
+/// A port of the host's loopback that leads to one of the guest: `HOST:GUEST`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// The host's port.
+    pub host: u16,
+    /// The guest's port.
+    pub guest: u16,
+}
+
+impl std::str::FromStr for Forward {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let port = |text: &str| text.parse().ok().filter(|port| *port != 0);
+        let parts = text.split_once(':').and_then(|(host, guest)| Some((port(host)?, port(guest)?)));
+        let (host, guest) = parts.ok_or("two port numbers from 1 to 65535 are wanted: HOST:GUEST, as in 8080:80")?;
+        Ok(Forward { host, guest })
+    }
+}
+
+/// Adds a network card on a network of the emulator's own, with ports of the host's loopback that lead into it.
+pub fn add_network(command: &mut Command, forwards: &[Forward]) {
+    let mut network = "user,id=network".to_owned();
+    for Forward { host, guest } in forwards {
+        network.push_str(&format!(",hostfwd=tcp:127.0.0.1:{host}-:{guest}"));
+    }
+    // A transport on a page of its own: number 8.
+    command.args(["-netdev", &network, "-device", "virtio-net-device,netdev=network,bus=virtio-mmio-bus.8"]);
+    command.args(["-global", "virtio-mmio.force-legacy=false"]);
 }
 
 /// What a boot came to.
@@ -214,6 +248,18 @@ mod tests {
         );
         assert_eq!(version("QEMU emulator version 10.0.2"), Some(Version::new(10, 0, 2)));
         assert_eq!(version("qemu"), None);
+    }
+
+    #[test]
+    fn ports_are_forwarded_as_asked() {
+        assert_eq!("8080:80".parse(), Ok(Forward { host: 8080, guest: 80 }));
+        for bad in ["80", "0:80", "80:0", "a:80", "80:65536", ":"] {
+            assert!(bad.parse::<Forward>().is_err(), "{bad}");
+        }
+        let mut command = Command::new("qemu");
+        add_network(&mut command, &[Forward { host: 8080, guest: 80 }]);
+        let shown = crate::host::shown(&command);
+        assert!(shown.contains("user,id=network,hostfwd=tcp:127.0.0.1:8080-:80"), "{shown}");
     }
 
     #[test]

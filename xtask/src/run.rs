@@ -20,6 +20,8 @@ use crate::workspace::Workspace;
 
 /// Name of the service that keeps the RAM disk in its common region.
 pub const FILE_SERVICE: &str = "fs";
+/// Name of the program that answers on port 80.
+const WEB_SERVER: &str = "httpd";
 /// Real time that a demonstration may take on a slow host.
 const LIMIT: Duration = Duration::from_secs(600);
 
@@ -44,6 +46,12 @@ pub struct Run {
     /// Start the machine in HYP mode
     #[arg(long)]
     hyp: bool,
+    /// Connect a network, with the web server on port 80 of the guest
+    #[arg(long)]
+    net: bool,
+    /// Port of the host's loopback that leads to a port of the guest, as in 8080:80 (with --net)
+    #[arg(long, value_name = "HOST:GUEST", requires = "net")]
+    forward: Vec<qemu::Forward>,
     /// Show failures as the system prints them, without function, file and line
     #[arg(long)]
     no_symbols: bool,
@@ -63,21 +71,35 @@ impl Run {
         let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         let seed = self.seed.unwrap_or_else(seed_of_the_moment);
         let argument = demo::argument(seed, self.failures, interactive);
-        let bootable =
-            system.pack("curios", &[Start { program: demo::PROGRAM, instances: 1, argument }], Some(&disk))?;
+        // Without a terminal there is a demonstration, or there is a server: one of them must not end.
+        let demonstrates = interactive || !self.net;
+        let demonstration = Start { program: demo::PROGRAM, instances: 1, argument };
+        let mut starts: Vec<Start> = demonstrates.then_some(demonstration).into_iter().collect();
+        if self.net {
+            starts.push(Start { program: WEB_SERVER, instances: 1, argument: 0 });
+        }
+        let bootable = system.pack("curios", &starts, Some(&disk))?;
         host::say(&format!(
             "seed {seed}, {} failures, {}{}",
             self.failures,
             self.cpu,
             if self.hyp { " started in HYP mode" } else { "" }
         ));
-        let console = if interactive { Console::Terminal } else { Console::Output };
+        let console = match (interactive, self.net) {
+            (true, _) => Console::Terminal,
+            (false, true) => Console::Paced,
+            (false, false) => Console::Output,
+        };
         let machine = Machine { cpu: self.cpu, hyp: self.hyp };
         let memory = bootable.memory();
-        let command = qemu::command(&emulator, system.board, machine, console, &bootable.path(), Some(&memory));
+        let mut command = qemu::command(&emulator, system.board, machine, console, &bootable.path(), Some(&memory));
+        if self.net {
+            qemu::add_network(&mut command, &self.forward);
+        }
         let executables = Executables::of(&system)?;
         let mut annotator = Annotator::new(&executables);
-        let outcome = qemu::run(command, (!interactive).then_some(LIMIT), |bytes| {
+        let limit = (!interactive && !self.net).then_some(LIMIT);
+        let outcome = qemu::run(command, limit, |bytes| {
             if self.no_symbols { qemu::echo(bytes) } else { annotator.push(bytes, qemu::echo) }
         })?;
 
@@ -85,7 +107,7 @@ impl Run {
             common_region(&outcome.output, FILE_SERVICE).and_then(|region| read_region(&memory, system.board, region));
         let saved = after.and_then(|bytes| keep(&bytes, self.save.as_deref()));
         let broken = match &saved {
-            Ok(after) if !interactive => demo::verify(outcome.lines(), &disk, after),
+            Ok(after) if !interactive && demonstrates => demo::verify(outcome.lines(), &disk, after),
             Ok(_) => Vec::new(),
             Err(error) => vec![format!("{error:#}")],
         };

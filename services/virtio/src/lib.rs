@@ -21,6 +21,7 @@ extern crate alloc;
 extern crate std;
 
 mod device;
+mod leftover;
 mod memory;
 mod mirror;
 mod port;
@@ -31,6 +32,7 @@ mod tests;
 mod transport;
 
 pub use device::Device;
+pub use leftover::Leftover;
 pub use memory::{Buffer, Layout, Window};
 pub use port::{Port, Slot, Value};
 pub use queue::{Finished, Parts, Queue, Refused};

@@ -70,7 +70,7 @@ impl Window {
         self.next = end;
         // SAFETY: `start..end` lies in the memory, by the line above.
         let start = unsafe { self.memory.cast::<u8>().add(start) };
-        Some(Buffer { memory: NonNull::slice_from_raw_parts(start, len) })
+        Some(Buffer { memory: NonNull::slice_from_raw_parts(start, len), len })
     }
 }
 
@@ -79,14 +79,25 @@ impl Window {
 #[derive(Debug)]
 pub struct Buffer {
     memory: NonNull<[u8]>,
+    /// How many of its bytes are in use, from the first on; never 0.
+    len: usize,
 }
 
 #[allow(unsafe_code)]
 impl Buffer {
-    /// Its bytes.
+    /// Its bytes in use: all, until [`Buffer::set_len`] says otherwise.
     #[allow(clippy::len_without_is_empty)] // none is empty
     pub fn len(&self) -> usize {
-        self.memory.len()
+        self.len
+    }
+
+    /// Uses its first `len` bytes only, from now on; whether it has so many. 0 is refused.
+    pub fn set_len(&mut self, len: usize) -> bool {
+        let fits = (1..=self.memory.len()).contains(&len);
+        if fits {
+            self.len = len;
+        }
+        fits
     }
 
     /// What it holds.
@@ -94,23 +105,13 @@ impl Buffer {
         // What the device wrote before it said so is read after that.
         fence(Ordering::Acquire);
         // SAFETY: handed out once and mapped for good (`Port`); the device has none that is not in a queue.
-        unsafe { self.memory.as_ref() }
+        unsafe { &self.memory.as_ref()[..self.len] }
     }
 
     /// What it holds, to change it.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         fence(Ordering::Acquire);
         // SAFETY: as in `bytes`; the borrow makes it exclusive.
-        unsafe { self.memory.as_mut() }
-    }
-
-    /// The first `len` bytes, and the rest. `None` if one of them had none.
-    pub fn split(self, len: usize) -> Option<(Buffer, Buffer)> {
-        let rest = self.memory.len().checked_sub(len).filter(|rest| *rest > 0 && len > 0)?;
-        let start = self.memory.cast::<u8>();
-        // SAFETY: `len` is less than the length of the piece.
-        let behind = unsafe { start.add(len) };
-        let part = |start, len| Buffer { memory: NonNull::slice_from_raw_parts(start, len) };
-        Some((part(start, len), part(behind, rest)))
+        unsafe { &mut self.memory.as_mut()[..self.len] }
     }
 }

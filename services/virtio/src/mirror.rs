@@ -187,19 +187,28 @@ impl Mirror {
         if offset & 2 == 0 { word as u16 } else { (word >> 16) as u16 }
     }
 
-    /// A word of the DMA memory that the device may change at any time.
-    #[allow(unsafe_code)]
     fn get(&self, at: u32) -> u32 {
-        // SAFETY: the layout's pages lie in the memory (checked by the transport), which is mapped for good; words of
-        // rings are aligned.
-        u32::from_le(unsafe { self.memory.cast::<u8>().add(at as usize).cast::<u32>().read_volatile() })
+        real_word(self.memory, at)
     }
 
     #[allow(unsafe_code)]
     fn put(&mut self, at: u32, word: u32) {
-        // SAFETY: as in `get`; rings that the service writes lie in pages that no buffer has.
+        // SAFETY: as in `real_word`; rings that the service writes lie in pages that no buffer has.
         unsafe { self.memory.cast::<u8>().add(at as usize).cast::<u32>().write_volatile(word.to_le()) }
     }
+}
+
+/// The index of the used ring that lies there in the DMA memory.
+pub fn used_index(memory: NonNull<[u8]>, at: u32) -> u16 {
+    (real_word(memory, at) >> 16) as u16
+}
+
+/// A word of the DMA memory that the device may change at any time.
+#[allow(unsafe_code)]
+pub fn real_word(memory: NonNull<[u8]>, at: u32) -> u32 {
+    // SAFETY: the layout's pages lie in the memory (checked by the transport), which is mapped for good; words of rings
+    // are aligned.
+    u32::from_le(unsafe { memory.cast::<u8>().add(at as usize).cast::<u32>().read_volatile() })
 }
 
 /// A word of a queue in the shadow.

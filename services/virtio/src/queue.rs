@@ -64,6 +64,11 @@ impl<const SIZE: usize> Queue<SIZE> {
         self.queue.available_desc()
     }
 
+    /// Whether the device is to interrupt when it has finished a request of this queue; from the next request on.
+    pub fn set_interrupts(&mut self, on: bool) {
+        self.queue.set_dev_notify(on);
+    }
+
     /// Gives a request to the device; it has the buffers until [`Queue::finished`] gives them back. Returns its number.
     ///
     /// # Errors
@@ -123,5 +128,10 @@ impl<const SIZE: usize> Queue<SIZE> {
         };
         let written = written.map_err(|_| Fault::Queue)?;
         Ok(Some(Finished { token, written, read, write }))
+    }
+
+    /// Gives back everything that the device has: it was reset, and this queue is of no more use.
+    pub fn abandon(self) -> impl Iterator<Item = (Parts, Parts)> {
+        self.held.into_iter().flatten()
     }
 }

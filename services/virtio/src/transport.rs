@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::PAGE;
 use crate::memory::{Layout, Window};
-use crate::mirror::{Mirror, Parts};
+use crate::mirror::{self, Mirror, Parts};
 use crate::port::{Port, Value};
 
 /// Registers (virtio 4.2.2; those of the legacy interface: 4.2.4). Offsets in bytes.
@@ -60,8 +60,6 @@ pub enum Absent {
     Version(u32),
     /// The DMA memory is too small for the queues, or not aligned to pages.
     Memory,
-    /// It does not accept the features that were agreed, or gives no queue of the size.
-    Refused,
 }
 
 impl fmt::Display for Absent {
@@ -71,7 +69,6 @@ impl fmt::Display for Absent {
             Absent::Other(kind) => write!(f, "a virtio device of another kind ({kind}) is connected"),
             Absent::Version(version) => write!(f, "virtio-mmio version {version} is not known"),
             Absent::Memory => f.write_str("the manifest's DMA memory is too small for the queues"),
-            Absent::Refused => f.write_str("the device does not accept what the driver can do"),
         }
     }
 }
@@ -105,8 +102,8 @@ const QUEUES: usize = 2;
 /// Where that trait has no way to say that something went wrong, a refusal of the kernel is a panic: the manifest does
 /// not fit the driver.
 pub struct Checked<P> {
-    port: P,
-    layout: Layout,
+    pub(crate) port: P,
+    pub(crate) layout: Layout,
     legacy: bool,
     kind: DeviceType,
     queues: [Option<Mirror>; QUEUES],
@@ -143,6 +140,12 @@ impl<P: Port> Checked<P> {
     /// Whether it is a device of the legacy interface.
     pub fn is_legacy(&self) -> bool {
         self.legacy
+    }
+
+    /// How many requests of a queue, modulo 65536, the device had finished when it was reset: the index of its used
+    /// ring, which survives. Asked before the queue is set up again, which begins a ring at 0.
+    pub fn left(&self, queue: u16) -> u16 {
+        mirror::used_index(self.port.memory(), self.layout.used(queue))
     }
 
     /// Tells the device what was added to a queue.
