@@ -12,6 +12,7 @@ mod card;
 mod clean;
 mod debug;
 mod demo;
+mod demo_net;
 mod disk;
 mod explain;
 mod flash;
@@ -49,6 +50,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Run),
+    Demo(demo_net::Demo),
     Test(test::Test),
     Bench(bench::Bench),
     Inject(inject::Inject),
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = Workspace::open().and_then(|workspace| match arguments.command {
         Command::Run(command) => command.run(&workspace),
+        Command::Demo(command) => command.run(&workspace),
         Command::Test(command) => command.run(&workspace),
         Command::Bench(command) => command.run(&workspace),
         Command::Inject(command) => command.run(&workspace),

@@ -21,7 +21,7 @@ use crate::workspace::Workspace;
 /// Name of the service that keeps the RAM disk in its common region.
 pub const FILE_SERVICE: &str = "fs";
 /// Name of the program that answers on port 80.
-const WEB_SERVER: &str = "httpd";
+pub const WEB_SERVER: &str = "httpd";
 /// Real time that a demonstration may take on a slow host.
 const LIMIT: Duration = Duration::from_secs(600);
 

@@ -13,6 +13,8 @@ const DOMAIN: u16 = 53;
 /// What the headers of a frame say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
+    /// What the library takes for granted does not hold: the frame is dropped unread.
+    Harmful,
     /// Nothing that could be for a client: the stack deals with it.
     Own,
     /// A neighbour says where it is; the stack deals with that, and those who wait for it can go on.
@@ -54,11 +56,16 @@ fn inspect(frame: &[u8]) -> Option<Class> {
             let ip = Ipv6Packet::new_checked(ethernet.payload()).ok()?;
             let key = Key { remote: ip.src_addr().octets(), local: ip.dst_addr().octets(), ..Key::default() };
             match ip.next_header() {
+                // Extension headers: nothing here needs any, and an advertisement could hide behind them.
+                IpProtocol::HopByHop | IpProtocol::Ipv6Route | IpProtocol::Ipv6Frag | IpProtocol::Ipv6Opts => {
+                    Some(Class::Harmful)
+                }
                 IpProtocol::Icmpv6 => {
                     let icmp = Icmpv6Packet::new_checked(ip.payload()).ok()?;
                     match icmp.msg_type() {
                         Icmpv6Message::EchoReply => Some(echo(icmp.echo_ident())),
                         Icmpv6Message::NeighborAdvert => Some(Class::Neighbour),
+                        Icmpv6Message::RouterAdvert => Some(advertisement(ip.payload())),
                         _ => None,
                     }
                 }
@@ -67,6 +74,24 @@ fn inspect(frame: &[u8]) -> Option<Class> {
         }
         _ => None,
     }
+}
+
+/// Looks at the prefixes of a router advertisement (RFC 4861, 4.2 and 4.6.2): the library makes addresses of them, and
+/// panics if one cannot be an address of a host.
+fn advertisement(message: &[u8]) -> Class {
+    let mut options = message.get(16..).unwrap_or_default();
+    while let [kind, units, ..] = options {
+        let length = usize::from(*units) * 8;
+        let Some(option) = options.get(..length).filter(|_| length > 0) else { return Class::Harmful };
+        if *kind == 3 {
+            let [_, 4, bits, _, _, _, _, _, _, _, _, _, _, _, _, _, first, ..] = option else { return Class::Harmful };
+            if *bits > 64 || *first == 0xff || option[16..24] == [0; 8] {
+                return Class::Harmful;
+            }
+        }
+        options = &options[length..];
+    }
+    if options.is_empty() { Class::Own } else { Class::Harmful }
 }
 
 /// The key of a socket for echo requests.

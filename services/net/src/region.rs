@@ -225,7 +225,9 @@ fn put<S: smoltcp::socket::AnySocket<'static>>(
     session.free(slot);
     let socket = make(buffers(session));
     let handle = session.with_set(|set, _| set.add(socket));
-    session.slots[slot] = Slot { phase, handle: Some(handle), since: now };
+    // No two are equally old.
+    let latest = session.slots.iter().map(|slot| slot.since).max().unwrap_or(0);
+    session.slots[slot] = Slot { phase, handle: Some(handle), since: now.max(latest.saturating_add(1)) };
     handle
 }
 

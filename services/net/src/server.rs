@@ -180,8 +180,12 @@ impl<M: Machine> Server<M> {
                     continue;
                 }
             }
-            self.stack.receive(Some(frame), now);
             self.shared.statistics.own += 1;
+            if class == Class::Harmful {
+                self.done(header.number);
+                continue;
+            }
+            self.stack.receive(Some(frame), now);
             if class == Class::Neighbour {
                 self.shared.remember(frame);
                 self.schedule.hasten(now);

@@ -22,6 +22,7 @@ pub fn must<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
 }
 
 /// A folder that vanishes.
+#[allow(dead_code)] // not every test binary needs one
 pub fn scratch() -> TempDir {
     must(tempfile::tempdir())
 }

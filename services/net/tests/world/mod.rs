@@ -2,6 +2,7 @@
 //! back with what they did to the card, one deadline, notifications; and at the other end of the wire another stack.
 #![allow(dead_code)] // each test uses a part of it
 
+pub mod frames;
 pub mod peer;
 
 use std::cell::RefCell;

@@ -5,6 +5,7 @@ use core::fmt::{self, Write};
 
 use console::Output;
 use fs::{FsClient, FsError};
+use net::{NetClient, NetError};
 use rt::{CallError, Error, Text};
 use scheduler::{SchedulerClient, SchedulerError};
 use store::{StoreError, Subscriber};
@@ -13,7 +14,7 @@ use timer::{Alarms, TimerError};
 
 use crate::sessions::Sessions;
 use crate::words::Words;
-use crate::{clock, files, registry, service, system};
+use crate::{clock, files, network, registry, service, system};
 
 /// What a command works with.
 pub struct Context<'a, 'c> {
@@ -40,8 +41,17 @@ peers! {
     fs: files -> FsClient;
     timer: alarms -> Alarms;
     store: store -> Subscriber;
+    net: net -> NetClient;
     scheduler: scheduler -> SchedulerClient;
     supervisor: supervisor -> SupervisorClient;
+}
+
+impl<'c> Context<'_, 'c> {
+    /// The sessions with stack and files, and where to write.
+    pub fn net_and_files(&mut self) -> Result<(&NetClient, &FsClient, &mut Output<'c>), Failure> {
+        let (net, fs) = self.sessions.net_and_fs()?;
+        Ok((net, fs, self.out))
+    }
 }
 
 macro_rules! answers {
@@ -86,6 +96,7 @@ answers!(
     Fs(FsError),
     Timer(TimerError),
     Store(StoreError),
+    Net(NetError),
     Scheduler(SchedulerError),
     Supervisor(SupervisorError),
     Clock(Infallible)
@@ -235,6 +246,21 @@ pub const COMMANDS: &[Command] = &[
         usage: "MS [PERIOD]|cancel NUMBER",
         help: "sets an alarm, in milliseconds, and says so when it is due",
         run: clock::alarm,
+    },
+    Command {
+        name: "ifconfig",
+        usage: "[auto|ADDRESS/PREFIX [ROUTER [NAME-SERVER]]]",
+        help: "the network interface; alone: shows it",
+        run: network::ifconfig,
+    },
+    Command { name: "ping", usage: "HOST", help: "asks a host for an echo", run: network::ping },
+    Command { name: "dig", usage: "NAME [A|AAAA]", help: "addresses of a name", run: network::dig },
+    Command { name: "wget", usage: "URL [PATH]", help: "fetches a file from a web server", run: network::wget },
+    Command {
+        name: "nc",
+        usage: "HOST PORT [WORD...]",
+        help: "sends a line over TCP and shows what comes back",
+        run: network::nc,
     },
     Command { name: "exit", usage: "[STATUS]", help: "ends the system", run: system::exit },
 ];

@@ -5,6 +5,7 @@
 mod clock;
 mod command;
 mod files;
+mod network;
 mod registry;
 mod service;
 mod sessions;

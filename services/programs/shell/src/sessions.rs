@@ -4,6 +4,7 @@ use core::fmt::Write;
 
 use console::Output;
 use fs::FsClient;
+use net::NetClient;
 use rt::{CallError, Error, Events};
 use scheduler::SchedulerClient;
 use store::{Notice, Subscriber};
@@ -14,6 +15,8 @@ use crate::command::Failure;
 
 /// An alarm has expired.
 pub const ALARM: Events = Events::from_bits_truncate(2);
+/// The network stack has news.
+pub const TRAFFIC: Events = Events::from_bits_truncate(8);
 /// A key in the store that is watched has changed.
 pub const NEWS: Events = Events::from_bits_truncate(4);
 
@@ -23,6 +26,7 @@ pub struct Sessions {
     fs: Option<FsClient>,
     timer: Option<Alarms>,
     store: Option<Subscriber>,
+    net: Option<NetClient>,
     scheduler: Option<SchedulerClient>,
     supervisor: Option<SupervisorClient>,
     /// Number of the latest alarm.
@@ -58,6 +62,7 @@ sessions! {
     fs: FsClient = FsClient::bind();
     timer: Alarms = Alarms::bind(ALARM);
     store: Subscriber = Subscriber::bind(NEWS);
+    net: NetClient = NetClient::bind_notified(TRAFFIC);
     scheduler: SchedulerClient = SchedulerClient::bind();
     supervisor: SupervisorClient = SupervisorClient::bind();
 }
@@ -68,6 +73,16 @@ fn is_stopped<E>(error: &CallError<E>) -> bool {
 }
 
 impl Sessions {
+    /// The sessions with stack and files, for who needs both.
+    pub fn net_and_fs(&mut self) -> Result<(&NetClient, &FsClient), Failure> {
+        self.net()?;
+        self.fs()?;
+        match (&self.net, &self.fs) {
+            (Some(net), Some(fs)) => Ok((net, fs)),
+            _ => Err(Failure::Said("a session is lost")),
+        }
+    }
+
     /// Says which alarms have expired, and what has changed in the store; whether there was anything to say. Errors of the
     /// output are kept by it.
     pub fn tell(&mut self, first: &str, out: &mut Output<'_>) -> bool {
