@@ -4,7 +4,7 @@
 //! 127 are the slots for processes. Thread n is the thread of domain n.
 
 use abi::Control;
-use abi::image::{Entry, Image, Recovery, Segment};
+use abi::image::{Entry, Image, NONE, Recovery, Segment};
 use abi::info::{ObjectInfo, ObjectState, Pool};
 use abi::layout::{self, PAGE};
 
@@ -238,12 +238,11 @@ pub fn load(machine: &mut Machine, domain: usize, image: &Image<'_>, entry: &Ent
         }
     }
     let mut window = layout::MMIO_BASE;
+    let granted = entry.interrupts.iter().all(|line| *line == NONE || board::grantable_line(*line))
+        && entry.mmio.iter().all(|range| board::grantable(range.address, range.length));
+    assert!(granted, "a manifest asks for memory, or for devices or interrupts that are the kernel's");
     for (index, range) in entry.mmio.iter().enumerate() {
         let access = if entry.checked >> index & 1 == 1 { Access::CheckedDevice } else { Access::Device };
-        assert!(
-            board::grantable(range.address, range.length),
-            "a manifest asks for memory or for the kernel's own devices"
-        );
         for page in 0..pages(range.length) {
             machine.map(domain, window, range.address + page * PAGE, access)?;
             window += PAGE;

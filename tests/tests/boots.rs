@@ -44,6 +44,12 @@ fn started_in_hyp() {
     demonstration(&["6", "--hyp", "--cpu", "cortex-a7"]);
 }
 
+#[test]
+fn cortex_a8() {
+    let text = demonstration(&["7", "--board", "cubieboard"]);
+    assert!(text.contains("on cubieboard"), "{text}");
+}
+
 /// Boots a file and returns the exit status and what it printed.
 fn boot(file: &std::path::Path) -> (Option<i32>, String) {
     let output = emulator(file, "off").stdin(Stdio::null()).output().expect("the emulator starts");

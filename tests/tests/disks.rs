@@ -88,6 +88,10 @@ fn a_damaged_volume_is_refused_and_not_touched() {
 fn wrong_arguments_are_explained() {
     for (arguments, expected) in [
         (&["--cpu", "cortex-m3"][..], "cortex-a15"),
+        (&["--board", "nowhere"], "cubieboard"),
+        (&["--board", "cubieboard", "--cpu", "cortex-a15"], "cortex-a8"),
+        (&["--board", "cubieboard", "--hyp"], "HYP"),
+        (&["--board", "cubieboard", "--net"], "no network device"),
         (&["--failures", "99999"], "99999"),
         (&["--seed", "x"], "seed"),
         (&["--nonsense"], "--help"),

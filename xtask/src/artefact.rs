@@ -6,7 +6,7 @@ use abi::image::{Kind, Recovery};
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-use crate::board::{Board, VIRT};
+use crate::board::Board;
 use crate::guest::{self, Executables, KERNEL};
 use crate::host;
 use crate::image::{self, BLOBS, Blob, Boot, Executable, Kernel, Manifest, Problem, Problems, Start};
@@ -33,19 +33,23 @@ pub struct Bootable {
 }
 
 impl System {
-    /// Compiles everything and checks the manifests.
+    /// Compiles everything for a board and checks the manifests.
     ///
     /// # Errors
     /// What does not compile or hold together.
-    pub fn build(workspace: &Workspace) -> Result<System> {
-        let board = &VIRT;
-        let manifests = manifests(workspace)?;
+    pub fn build(workspace: &Workspace, board: &'static Board) -> Result<System> {
+        let manifests = manifests(workspace, board)?;
         image::check(&manifests, BLOBS, board)?;
+        let (manifests, absent) = image::without_absent(manifests);
+        if !absent.is_empty() {
+            host::say(&format!("{} has no device for {}: left out", board.name, absent.join(", ")));
+        }
         let toolchain = Toolchain::find(workspace)?;
-        let executables = guest::build(workspace, &toolchain)?;
-        let kernel = Kernel::read(executables.of(KERNEL)?, board.load_address)?;
+        let mut executables = guest::build(workspace, &toolchain, board)?;
         let products = workspace.products().join(board.name);
         std::fs::create_dir_all(&products).with_context(|| format!("cannot create {}", products.display()))?;
+        executables.keep_kernel(&products)?;
+        let kernel = Kernel::read(executables.of(KERNEL)?, board.load_address)?;
         Ok(System { board, manifests, kernel, executables, products })
     }
 
@@ -137,17 +141,17 @@ impl Bootable {
     }
 }
 
-/// Reads the manifests of everything in `services/` that has an executable.
+/// Reads the manifests of everything in `services/` that has an executable, as they are on a board.
 ///
 /// # Errors
 /// All manifests that are malformed, each with its line.
-pub fn manifests(workspace: &Workspace) -> Result<Vec<Manifest>> {
+pub fn manifests(workspace: &Workspace, board: &Board) -> Result<Vec<Manifest>> {
     let (mut manifests, mut problems) = (Vec::new(), Vec::new());
     for package in workspace.guest_packages().into_iter().filter(|package| package.name.as_str() != KERNEL) {
         let path = package.manifest_path.as_std_path();
         let file = workspace.relative(path);
         match std::fs::read_to_string(path) {
-            Ok(text) => match image::read(file, &text) {
+            Ok(text) => match image::read(file, &text, board) {
                 Ok(manifest) => manifests.push(manifest),
                 Err(problem) => problems.push(problem),
             },

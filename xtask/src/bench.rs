@@ -9,9 +9,10 @@ use clap::Args;
 use serde::Deserialize;
 
 use crate::artefact::System;
+use crate::board::Choice;
 use crate::host;
 use crate::image::Start;
-use crate::qemu::{self, Console, Cpu, Machine};
+use crate::qemu::{self, Console, Machine};
 use crate::workspace::Workspace;
 
 const PROGRAM: &str = "bench";
@@ -22,6 +23,8 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// Measures in guest instructions, client stub to client stub, on a cortex-a15.
 #[derive(Args)]
 pub struct Bench {
+    #[command(flatten)]
+    board: Choice,
     /// One JSON object a line instead of a table
     #[arg(long)]
     json: bool,
@@ -140,9 +143,9 @@ impl Bench {
     /// Boots the measuring program and shows what it found. Status 1 if a figure is missing.
     pub fn run(self, workspace: &Workspace) -> Result<ExitCode> {
         let emulator = qemu::find()?;
-        let system = System::build(workspace)?;
+        let system = System::build(workspace, self.board.board)?;
         let bootable = system.pack("bench", &[Start { program: PROGRAM, instances: 1, argument: 0 }], None)?;
-        let machine = Machine { cpu: Cpu::CortexA15, hyp: false };
+        let machine = Machine::of(system.board, None, false)?;
         let command = qemu::command(&emulator, system.board, machine, Console::Output, &bootable.path(), None);
         let bar = host::spinner("measuring");
         let outcome = qemu::run(command, Some(LIMIT), |_| ());

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::artefact::{self, System};
+use crate::board::Choice;
 use crate::demo;
 use crate::disk;
 use crate::image::Start;
@@ -16,6 +17,8 @@ use crate::workspace::Workspace;
 /// Builds the bootable image and says where it is.
 #[derive(Args)]
 pub struct Build {
+    #[command(flatten)]
+    board: Choice,
     /// Directory, or FAT16 or FAT32 image, whose files go to the RAM disk (default: a sample set)
     #[arg(long, value_name = "DIR|IMAGE")]
     disk: Option<PathBuf>,
@@ -33,7 +36,7 @@ pub struct Build {
 impl Build {
     /// Does it.
     pub fn run(self, workspace: &Workspace) -> Result<ExitCode> {
-        let system = System::build(workspace)?;
+        let system = System::build(workspace, self.board.board)?;
         let disk = disk::load(self.disk.as_deref(), system.service(FILE_SERVICE)?.common.value as usize)?;
         let argument = demo::argument(self.seed, self.failures, true);
         let bootable =

@@ -8,12 +8,13 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::artefact::System;
+use crate::board::Choice;
 use crate::demo;
 use crate::disk;
 use crate::guest::KERNEL;
 use crate::host;
 use crate::image::Start;
-use crate::qemu::{self, Console, Cpu, Machine};
+use crate::qemu::{self, Console, Machine};
 use crate::run::FILE_SERVICE;
 use crate::workspace::Workspace;
 
@@ -25,9 +26,11 @@ const DEBUGGER: &str = "gdb-multiarch";
 /// say `only NAME` for listings and backtraces to use one of them alone.
 #[derive(Args)]
 pub struct Debug {
-    /// Processor
-    #[arg(long, value_enum, default_value_t = Cpu::CortexA15)]
-    cpu: Cpu,
+    #[command(flatten)]
+    board: Choice,
+    /// Processor, where the emulator offers more than one
+    #[arg(long, value_name = "NAME")]
+    cpu: Option<String>,
     /// Start the machine in HYP mode
     #[arg(long)]
     hyp: bool,
@@ -46,13 +49,13 @@ impl Debug {
         if host::find_program(DEBUGGER).is_none() {
             host::apt_install(&[DEBUGGER], "debugging")?;
         }
-        let system = System::build(workspace)?;
+        let system = System::build(workspace, self.board.board)?;
         let disk = disk::load(None, system.service(FILE_SERVICE)?.common.value as usize)?;
         let start = Start { program: demo::PROGRAM, instances: 1, argument: demo::argument(self.seed, 0, false) };
         let bootable = system.pack("debug", &[start], Some(&disk))?;
 
         let socket = bootable.path().with_file_name("gdb");
-        let machine = Machine { cpu: self.cpu, hyp: self.hyp };
+        let machine = Machine::of(system.board, self.cpu.as_deref(), self.hyp)?;
         let mut emulator = qemu::command(&emulator, system.board, machine, Console::Output, &bootable.path(), None);
         emulator.arg("-S").arg("-gdb").arg(format!("unix:{},server=on,wait=off", socket.display()));
         // In a group of its own: Ctrl-C is for gdb.

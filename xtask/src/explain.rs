@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::artefact::System;
+use crate::board::Choice;
 use crate::host;
 use crate::postmortem::{Annotator, Executables};
 use crate::workspace::Workspace;
@@ -19,6 +20,8 @@ use crate::workspace::Workspace;
 /// `--symbols` names others.
 #[derive(Args)]
 pub struct Explain {
+    #[command(flatten)]
+    board: Choice,
     /// The log (default: standard input)
     log: Option<PathBuf>,
     /// Folder of the executables with debug information, such as a copy of target/guest/armv7a-none-eabi/release
@@ -41,7 +44,7 @@ impl Explain {
                 std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
                 Executables::in_folder(workspace, folder)
             }
-            None => Executables::of(&System::build(workspace)?)?,
+            None => Executables::of(&System::build(workspace, self.board.board)?)?,
         };
         if self.log.is_none() && std::io::stdin().is_terminal() {
             host::say("paste lines of a log; Ctrl-D ends");

@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 use clap::Args;
 
+use crate::guest::KERNEL;
 use crate::host;
 use crate::toolchain::Toolchain;
 use crate::workspace::Workspace;
@@ -34,6 +35,10 @@ impl Lint {
             host.args(["--package", &package.id.repr]);
         });
 
+        // Of the kernel, its boards and their drivers alone compile there.
+        let mut drivers = toolchain.host_cargo(workspace, "clippy");
+        drivers.args(["--quiet", "--lib", "--tests", "--package", KERNEL]);
+
         let mut board = toolchain.cargo(workspace, "clippy");
         board.args(["--quiet", "--release", "--lib", "--bins"]);
         workspace.board_packages().iter().for_each(|package| {
@@ -41,9 +46,12 @@ impl Lint {
         });
 
         let mut good = true;
-        for (what, command) in
-            [("formatting", &mut format), ("clippy for the host", &mut host), ("clippy for the board", &mut board)]
-        {
+        for (what, command) in [
+            ("formatting", &mut format),
+            ("clippy for the host", &mut host),
+            ("clippy for the host: drivers of boards", &mut drivers),
+            ("clippy for the board", &mut board),
+        ] {
             good &= step(what, command)?;
         }
         Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,6 +1,5 @@
 //! The emulator: finding it, its command line, and a boot from start to exit status.
 
-use std::fmt;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use semver::Version;
 
-use crate::board::Board;
+use crate::board::{Board, Emulator};
 use crate::host;
 
 /// The oldest emulator whose behaviour is known (Debian 12 has it).
@@ -20,33 +19,49 @@ const OLDEST: Version = Version::new(7, 2, 0);
 const PROGRAM: &str = "qemu-system-arm";
 const PACKAGE: &str = "qemu-system-arm";
 
-/// Processors that the system runs on under emulation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Cpu {
-    /// Cortex-A15.
-    #[value(name = "cortex-a15")]
-    CortexA15,
-    /// Cortex-A7.
-    #[value(name = "cortex-a7")]
-    CortexA7,
-}
-
-impl fmt::Display for Cpu {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Cpu::CortexA15 => "cortex-a15",
-            Cpu::CortexA7 => "cortex-a7",
-        })
-    }
-}
-
 /// The machine that a run asks for.
 #[derive(Clone, Copy, Debug)]
 pub struct Machine {
+    /// The emulator's model of the board.
+    emulator: &'static Emulator,
     /// Its processor.
-    pub cpu: Cpu,
+    pub cpu: &'static str,
     /// Whether it starts in HYP mode.
     pub hyp: bool,
+}
+
+impl Machine {
+    /// The emulator's name for it, with the options that it needs.
+    pub fn name(&self) -> &'static str {
+        self.emulator.machine
+    }
+
+    /// More options that it needs.
+    pub fn options(&self) -> &'static [&'static str] {
+        self.emulator.options
+    }
+
+    /// The machine for a board, with this processor or else the usual one.
+    ///
+    /// # Errors
+    /// [`host::Unusable`] if the emulator does not model such a thing.
+    pub fn of(board: &'static Board, cpu: Option<&str>, hyp: bool) -> Result<Machine> {
+        let Some(emulator) = &board.emulator else {
+            let name = board.name;
+            return host::unusable(format!(
+                "no stock emulator models {name}: `cargo xtask image --board {name}` makes a card that the board itself boots"
+            ));
+        };
+        if hyp && !emulator.hyp {
+            return host::unusable(format!("the emulator's {} does not start in HYP mode", board.name));
+        }
+        let usual = emulator.processors.first().copied();
+        let named = |name: &str| emulator.processors.iter().copied().find(|processor| *processor == name);
+        match cpu.map_or(usual, named) {
+            Some(cpu) => Ok(Machine { emulator, cpu, hyp }),
+            None => host::unusable(format!("--cpu: {} has {}", board.name, emulator.processors.join(" or "))),
+        }
+    }
 }
 
 /// How the guest's console is connected, which also decides about its clock.
@@ -95,7 +110,7 @@ pub fn command(
     memory: Option<&Path>,
 ) -> Command {
     let mut command = Command::new(emulator);
-    let mut options = board.machine.to_owned();
+    let mut options = machine.name().to_owned();
     if machine.hyp {
         options.push_str(",virtualization=on");
     }
@@ -106,8 +121,8 @@ pub fn command(
         command.arg("-object").arg(format!("memory-backend-file,id=memory,size={size},mem-path={path},share=on"));
         options.push_str(",memory-backend=memory");
     }
-    command.args(["-M", &options, "-cpu", &machine.cpu.to_string(), "-m", &format!("{}M", size >> 20)]);
-    command.args(["-nic", "none", "-semihosting-config", "enable=on,target=native"]);
+    command.args(["-M", &options, "-cpu", machine.cpu, "-m", &format!("{}M", size >> 20)]);
+    command.args(machine.options()).args(["-semihosting-config", "enable=on,target=native"]);
     match console {
         Console::Terminal => command.args(["-nographic", "-icount", "shift=0,sleep=on"]),
         Console::Output | Console::Paced => {

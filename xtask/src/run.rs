@@ -9,25 +9,29 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::artefact::System;
-use crate::board::Board;
+use crate::board::{Board, Choice};
 use crate::demo;
 use crate::disk;
 use crate::host;
 use crate::image::Start;
 use crate::postmortem::{Annotator, Executables};
-use crate::qemu::{self, Console, Cpu, Machine};
+use crate::qemu::{self, Console, Machine};
 use crate::workspace::Workspace;
 
 /// Name of the service that keeps the RAM disk in its common region.
 pub const FILE_SERVICE: &str = "fs";
 /// Name of the program that answers on port 80.
 pub const WEB_SERVER: &str = "httpd";
+/// Name of the service that is the network.
+const NETWORK_SERVICE: &str = "net";
 /// Real time that a demonstration may take on a slow host.
 const LIMIT: Duration = Duration::from_secs(600);
 
 /// Boots the system: a demonstration, then (at a terminal) the shell. The emulator ends with Ctrl-A X.
 #[derive(Args)]
 pub struct Run {
+    #[command(flatten)]
+    board: Choice,
     /// Directory, or FAT16 or FAT32 image, whose files go to the RAM disk (default: a sample set)
     #[arg(long, value_name = "DIR|IMAGE")]
     disk: Option<PathBuf>,
@@ -40,9 +44,9 @@ pub struct Run {
     /// Failures that the demonstration injects
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(0..=0x7fff))]
     failures: u16,
-    /// Processor
-    #[arg(long, value_enum, default_value_t = Cpu::CortexA15)]
-    cpu: Cpu,
+    /// Processor, where the emulator offers more than one
+    #[arg(long, value_name = "NAME")]
+    cpu: Option<String>,
     /// Start the machine in HYP mode
     #[arg(long)]
     hyp: bool,
@@ -63,8 +67,15 @@ impl Run {
         if let Some(path) = &self.save {
             disk::check_savable(path)?;
         }
+        let machine = Machine::of(self.board.board, self.cpu.as_deref(), self.hyp)?;
         let emulator = qemu::find()?;
-        let system = System::build(workspace)?;
+        let system = System::build(workspace, self.board.board)?;
+        if self.net && system.service(NETWORK_SERVICE).is_err() {
+            return host::unusable(format!(
+                "--net: {} has no network device that the system drives",
+                system.board.name
+            ));
+        }
         let room = system.service(FILE_SERVICE)?.common.value as usize;
         let disk = disk::load(self.disk.as_deref(), room)?;
 
@@ -82,7 +93,7 @@ impl Run {
         host::say(&format!(
             "seed {seed}, {} failures, {}{}",
             self.failures,
-            self.cpu,
+            machine.cpu,
             if self.hyp { " started in HYP mode" } else { "" }
         ));
         let console = match (interactive, self.net) {
@@ -90,7 +101,6 @@ impl Run {
             (false, true) => Console::Paced,
             (false, false) => Console::Output,
         };
-        let machine = Machine { cpu: self.cpu, hyp: self.hyp };
         let memory = bootable.memory();
         let mut command = qemu::command(&emulator, system.board, machine, console, &bootable.path(), Some(&memory));
         if self.net {
@@ -186,7 +196,7 @@ fn read_region(memory: &Path, board: &Board, (address, length): (u32, u32)) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::board::VIRT;
+    use crate::board::DEFAULT;
 
     #[test]
     fn the_common_region_is_found_among_other_lines() {
@@ -202,8 +212,8 @@ mod tests {
     #[test]
     fn regions_outside_the_memory_are_refused() {
         let file = tempfile::NamedTempFile::new().expect("a file");
-        for region in [(0, 0x1000), (VIRT.memory_base + VIRT.memory_size, 1), (VIRT.memory_base, u32::MAX)] {
-            assert!(read_region(file.path(), &VIRT, region).is_err());
+        for region in [(0, 0x1000), (DEFAULT.memory_base + DEFAULT.memory_size, 1), (DEFAULT.memory_base, u32::MAX)] {
+            assert!(read_region(file.path(), DEFAULT, region).is_err());
         }
     }
 

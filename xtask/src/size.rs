@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::artefact::System;
+use crate::board::DEFAULT;
 use crate::demo;
 use crate::disk;
 use crate::image::Start;
@@ -31,7 +32,7 @@ impl Size {
     /// Shows them. Status 1 if a ceiling is broken.
     pub fn run(self, workspace: &Workspace) -> Result<ExitCode> {
         if !self.source {
-            sizes(&System::build(workspace)?)?;
+            sizes(&System::build(workspace, DEFAULT)?)?;
             println!();
         }
         let count = kernel(&workspace.root)?;

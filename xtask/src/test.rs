@@ -14,9 +14,10 @@ use cargo_metadata::Package;
 use clap::Args;
 
 use crate::artefact::System;
+use crate::board::{self, Board, DEFAULT, Emulator};
 use crate::host;
 use crate::image::Start;
-use crate::qemu::{self, Console, Cpu, Machine};
+use crate::qemu::{self, Console, Machine};
 use crate::toolchain::Toolchain;
 use crate::workspace::Workspace;
 
@@ -28,7 +29,7 @@ const BOOTS: &str = "tests";
 const WITNESSES: [(&str, &str); 4] =
     [("dumpimage", "u-boot-tools"), ("sfdisk", "fdisk"), ("fsck.vfat", "dosfstools"), ("mcopy", "mtools")];
 /// Real time that the suite may take on a slow host.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_secs(1200);
 
 /// Runs all tests: on the host, on the board, end to end. The last line is `N passed, N failed`.
 #[derive(Args)]
@@ -36,6 +37,9 @@ pub struct Test {
     /// Run only tests whose name contains this; `host::`, `board::` or `boot::` in front of it name a rung
     #[arg(long, value_name = "TEXT", default_value = "")]
     filter: String,
+    /// Run the tests on the board only on this one (default: on all that the emulator models)
+    #[arg(long = "board", value_name = "NAME", value_parser = board::by_name())]
+    board: Option<&'static Board>,
 }
 
 /// What is to be run of one rung, if anything.
@@ -85,23 +89,42 @@ impl Test {
         }
         if let Some(filter) = of_rung(&self.filter, "board") {
             let emulator = qemu::find()?;
-            let system = System::build(workspace)?;
-            for cpu in [Cpu::CortexA15, Cpu::CortexA7] {
-                board_tests(&system, &emulator, cpu, None, filter, &mut tally)?;
-            }
-            for &recovery in Recovery::ALL {
-                board_tests(&system, &emulator, Cpu::CortexA15, Some(recovery), filter, &mut tally)?;
+            for (board, emulated) in self.boards()? {
+                let system = System::build(workspace, board)?;
+                for cpu in emulated.processors {
+                    let machine = Machine::of(board, Some(cpu), false)?;
+                    board_tests(&system, &emulator, machine, None, filter, &mut tally)?;
+                }
+                for &recovery in Recovery::ALL.iter().filter(|_| board.name == DEFAULT.name) {
+                    let machine = Machine::of(board, None, false)?;
+                    board_tests(&system, &emulator, machine, Some(recovery), filter, &mut tally)?;
+                }
             }
         }
         if let Some(filter) = of_rung(&self.filter, "boot") {
             // Compiled and installed before the clock of the first boot runs.
             qemu::find()?;
             call_witnesses();
-            System::build(workspace)?;
+            System::build(workspace, DEFAULT)?;
             boot_tests(workspace, filter, &mut tally)?;
         }
         println!("{} passed, {} failed", tally.passed, tally.failed);
         Ok(if tally.failed == 0 && tally.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+impl Test {
+    /// The boards to run the suite on, with what the emulator offers of them.
+    fn boards(&self) -> Result<Vec<(&'static Board, &'static Emulator)>> {
+        let emulated = |board: &'static Board| Some((board, board.emulator.as_ref()?));
+        match self.board {
+            None => Ok(boards::BOARDS.iter().copied().filter_map(emulated).collect()),
+            Some(board) => {
+                // Says why, where there is none.
+                Machine::of(board, None, false)?;
+                Ok(emulated(board).into_iter().collect())
+            }
+        }
     }
 }
 
@@ -174,11 +197,12 @@ fn cargo_test(
 fn board_tests(
     system: &System,
     emulator: &Path,
-    cpu: Cpu,
+    machine: Machine,
     baseline: Option<Recovery>,
     filter: &str,
     tally: &mut Tally,
 ) -> Result<()> {
+    let cpu = format!("{} of {}", machine.cpu, system.board.name);
     let what = match baseline {
         None => format!("isolation tests on a {cpu}"),
         Some(recovery) => format!("tests of recovery {} on a {cpu}", recovery.name()),
@@ -186,8 +210,7 @@ fn board_tests(
     host::say(&what);
     let start = Start { program: SUITE, instances: 1, argument: baseline.map_or(0, |recovery| recovery as u32) };
     let bootable = system.pack_with("suite", &[start], None, baseline.unwrap_or(Recovery::Rollback))?;
-    let command =
-        qemu::command(emulator, system.board, Machine { cpu, hyp: false }, Console::Output, &bootable.path(), None);
+    let command = qemu::command(emulator, system.board, machine, Console::Output, &bootable.path(), None);
     let outcome = match qemu::run(command, Some(LIMIT), qemu::echo) {
         Ok(outcome) => outcome,
         Err(error) => {

@@ -7,6 +7,8 @@
 use core::arch::{asm, global_asm};
 
 use abi::layout;
+pub use boards::Range;
+use boards::devices::DEVICE_WINDOW;
 
 /// Second-level or first-level entry that faults.
 pub const FAULT: u32 = 0;
@@ -132,19 +134,10 @@ unsafe extern "C" {
     pub fn copy_page(to: *mut u8, from: *const u8);
 }
 
-/// A range of the kernel's own address space, in whole megabytes, mapped where it is.
-#[derive(Clone, Copy, Debug)]
-pub struct Range {
-    /// First byte, a multiple of 1 MiB.
-    pub start: u32,
-    /// Bytes, a multiple of 1 MiB.
-    pub length: u32,
-}
-
 /// Builds the kernel's table and turns the MMU and the caches on.
 ///
 /// Kernel text is executable and read-only, constants are read-only, everything else is not executable;
-/// the boot image is read-only. `ram` and `devices` are mapped one to one, privileged only, global.
+/// the boot image is read-only. `ram` is mapped one to one, `devices` in their window, privileged only, global.
 pub fn init(ram: Range, devices: &[Range], image: Range) {
     unsafe extern "C" {
         static mut arch_kernel_table: [u32; 4096];
@@ -168,7 +161,7 @@ pub fn init(ram: Range, devices: &[Range], image: Range) {
     }
     for range in devices {
         for address in (range.start..range.start + range.length).step_by(1 << 20) {
-            table[(address >> 20) as usize] = address | privileged_write | DEVICE | SECTION_XN | 0b10;
+            table[((address | DEVICE_WINDOW) >> 20) as usize] = address | privileged_write | DEVICE | SECTION_XN | 0b10;
         }
     }
     let start = &raw const __kernel_start as u32;

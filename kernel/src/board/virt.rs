@@ -1,78 +1,63 @@
-//! QEMU `virt`: Cortex-A15 or A7, GICv2, generic timer, PL011.
+//! QEMU `virt`: Cortex-A15 or A7, GICv2, generic timer, PL011. Its memory map is part of QEMU's documentation of the
+//! machine (`hw/arm/virt.c`).
+//!
+//! It has no watchdog of its own. (QEMU offers a PCI card with one, i6300esb, for which the kernel would need a driver of PCI.)
 
-use super::generic_timer;
-use super::gic::Gic;
-use super::pl011::Pl011;
-use super::psci;
-use crate::arch::mmu::Range;
+use crate::{Board, Emulator, Range};
 
-/// Name of the board.
-pub const NAME: &str = "virt";
-/// Memory: 128 MiB.
-pub const RAM: Range = Range { start: 0x4000_0000, length: 0x0800_0000 };
-/// Devices that the kernel itself uses: GIC and the console's UART for early and last messages.
-pub const DEVICES: &[Range] =
-    &[Range { start: 0x0800_0000, length: 0x0010_0000 }, Range { start: 0x0900_0000, length: 0x0010_0000 }];
-/// Interrupt of the tick: the non-secure physical timer, PPI 14.
-pub const TICK_INTERRUPT: u32 = 30;
+/// The board.
+pub const BOARD: Board = Board {
+    name: "virt",
+    about: "QEMU's own machine: Cortex-A15 or A7",
+    memory_base: 0x4000_0000,
+    memory_size: 128 << 20,
+    load_address: 0x4001_0000,
+    windows: &[
+        Range { start: 0x0800_0000, length: 1 << 20 }, // GIC
+        Range { start: 0x0900_0000, length: 1 << 20 }, // UART
+    ],
+    reserved: &[(0x0800_0000, 0x0802_0000, "interrupt controller")],
+    devices: &[
+        (0x0900_0000, 0x0900_1000, "UART PL011"),
+        (0x0901_0000, 0x0901_1000, "clock PL031"),
+        (0x0903_0000, 0x0903_1000, "GPIO PL061"),
+        (0x0a00_0000, 0x0a00_4000, "virtio-mmio"),
+    ],
+    interrupts: (32, 288),
+    // The non-secure physical timer, PPI 14.
+    tick: 30,
+    emulator: Some(Emulator {
+        machine: "virt",
+        processors: &["cortex-a15", "cortex-a7"],
+        hyp: true,
+        options: &["-nic", "none"],
+    }),
+};
 
-/// Whether a service may have these registers: no memory, not the interrupt controller.
-pub fn grantable(address: u32, length: u32) -> bool {
-    let apart = |range: Range| address >= range.start + range.length || length <= range.start.saturating_sub(address);
-    address.checked_add(length).is_some() && apart(RAM) && apart(Range { start: 0x0800_0000, length: 0x0004_0000 })
-}
+/// The drivers of what the kernel needs.
+#[cfg(target_os = "none")]
+pub mod hardware {
+    use crate::devices::generic_timer::GenericTimer;
+    use crate::devices::gic::Gic;
+    use crate::devices::pl011::Pl011;
+    use crate::devices::{Mmio, NoWatchdog, psci};
 
-const UART: Pl011 = Pl011::new(0x0900_0000);
-const GIC: Gic = Gic::new(0x0800_0000, 0x0801_0000);
+    /// The interrupt controller.
+    // SAFETY: distributor and CPU interface, in the first of the windows above.
+    pub static CONTROLLER: Gic<Mmio> = Gic::new(unsafe { Mmio::at(0x0800_0000) }, unsafe { Mmio::at(0x0801_0000) });
+    /// Tick and clock.
+    pub static TIMER: GenericTimer = GenericTimer;
+    /// The console's UART, for early and last messages.
+    // SAFETY: the UART, in the second of the windows above.
+    pub static UART: Pl011<Mmio> = Pl011::new(unsafe { Mmio::at(0x0900_0000) });
+    /// There is none.
+    pub static WATCHDOG: NoWatchdog = NoWatchdog;
 
-/// Sets up the interrupt controller and starts the tick of a millisecond.
-pub fn init() {
-    GIC.init();
-    GIC.enable(TICK_INTERRUPT);
-    generic_timer::start();
-}
+    /// Nothing is to be prepared.
+    pub fn prepare() {}
 
-/// The pending interrupt of highest priority; it stays active until [`end_of_interrupt`].
-pub fn acknowledge() -> Option<u32> {
-    GIC.acknowledge()
-}
-
-/// Ends the handling of an interrupt.
-pub fn end_of_interrupt(interrupt: u32) {
-    GIC.end(interrupt);
-}
-
-/// Lets an interrupt through.
-pub fn unmask(interrupt: u32) {
-    GIC.enable(interrupt);
-}
-
-/// Keeps an interrupt back.
-pub fn mask(interrupt: u32) {
-    GIC.disable(interrupt);
-}
-
-/// Arms the tick timer again.
-pub fn reload_tick() {
-    generic_timer::reload();
-}
-
-/// Microseconds since the counter started.
-pub fn now_us() -> u64 {
-    generic_timer::now_us()
-}
-
-/// Writes a byte to the early console.
-pub fn put_byte(byte: u8) {
-    UART.put(byte);
-}
-
-/// Starts the board anew.
-pub fn restart() -> ! {
-    psci::system_reset()
-}
-
-/// Leaves the emulator with this status.
-pub fn exit(status: u8) -> ! {
-    semihosting::process::exit(i32::from(status))
+    /// Starts the board anew.
+    pub fn restart(started_in_hyp: bool) {
+        psci::system_reset(started_in_hyp);
+    }
 }

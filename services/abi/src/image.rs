@@ -23,10 +23,7 @@ pub const VERSION: u32 = 4;
 pub const MAX_ENTRIES: usize = 64;
 /// Index that names no entry.
 pub const NONE: u32 = u32::MAX;
-/// Interrupts of devices lie from here on: the first ones are the processor's own, the tick among them (GIC: private
-/// and software-generated).
-pub const MIN_INTERRUPT: u32 = 32;
-/// Interrupt numbers lie below this: what a GIC has.
+/// Interrupt numbers lie below this: what a GIC has. Which of them are a service's to have depends on the board.
 pub const MAX_INTERRUPT: u32 = 1020;
 /// MMIO ranges of one service, at most.
 pub const MAX_MMIO: usize = 4;

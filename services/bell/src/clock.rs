@@ -1,12 +1,11 @@
 //! PL031 (Arm DDI 0224): a clock of seconds that interrupts when it reaches the match register.
 
 use rt::abi::layout::MMIO_BASE;
-use rt::sys;
 use tock_registers::interfaces::Readable;
 use tock_registers::register_structs;
 use tock_registers::registers::ReadOnly;
 
-use crate::Device;
+use crate::write;
 
 register_structs! {
     Registers {
@@ -26,10 +25,11 @@ const MASK: u32 = 0x10;
 /// RTCICR, 3.3.8.
 const CLEAR: u32 = 0x1c;
 
-/// Writes a register, by way of the kernel: the manifest says that it is checked.
-fn write(register: u32, value: u32) {
-    sys::write_register(MMIO_BASE + register, value).expect("the manifest's rules allow what the driver writes");
-}
+/// RTCLR, 3.3.3: it is not used, can be read back, and stands for one that holds a bus address.
+const LOAD: u32 = 0x8;
+
+/// What the tests of registers try.
+pub const KNOWN: [u32; 4] = [LOAD, MASK, 1, MATCH];
 
 /// How often a second may pass between reading the clock and writing that to its match register.
 const ATTEMPTS: u32 = 3;
@@ -39,9 +39,10 @@ pub struct Clock {
     registers: &'static Registers,
 }
 
-impl Device for Clock {
+impl Clock {
+    /// Takes hold of it, and lets it interrupt.
     #[allow(unsafe_code)]
-    fn take() -> Self {
+    pub fn take() -> Self {
         // SAFETY: the manifest's first device range, which the kernel maps there for this object alone; registers are
         // cells, so that a shared reference is all that is ever needed.
         let registers = unsafe { &*core::ptr::with_exposed_provenance::<Registers>(MMIO_BASE as usize) };
@@ -49,7 +50,8 @@ impl Device for Clock {
         Clock { registers }
     }
 
-    fn ring(&self) -> bool {
+    /// Makes it interrupt; whether that worked.
+    pub fn ring(&self) -> bool {
         for _ in 0..ATTEMPTS {
             write(MATCH, self.registers.data.get());
             if self.registers.raw_status.get() != 0 {
@@ -59,7 +61,8 @@ impl Device for Clock {
         false
     }
 
-    fn silence(&self) {
+    /// Takes the interrupt back.
+    pub fn silence(&self) {
         write(CLEAR, 1);
     }
 }

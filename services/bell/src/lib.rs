@@ -8,7 +8,7 @@ rt::errors! {
     /// What can go wrong with the bell.
     pub enum BellError {
         /// The device does not interrupt.
-        Silent = 0x100, "the clock does not match its own time";
+        Silent = 0x100, "it was told to, and did not";
     }
 }
 
@@ -38,6 +38,11 @@ pub trait Bell {
 
     /// Lets the second line interrupt, once. That is another service's device: see `striker`.
     fn listen(&mut self, session: &mut Session<Self::State>) -> Result<(), BellError>;
+
+    /// Registers of the device, of which the manifest has rules: 0, one that may hold the bus address of a buffer; 1, one that
+    /// may hold one value only; 2, that value; 3, one that may hold anything.
+    #[read_only]
+    fn known(&mut self, session: &mut Session<Self::State>, what: u32) -> Result<u32, BellError>;
 
     /// Writes a register of the device by way of the kernel; the kernel's error, 0 for none.
     fn tell(&mut self, session: &mut Session<Self::State>, register: u32, value: u32) -> Result<u32, BellError>;

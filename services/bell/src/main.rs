@@ -1,9 +1,9 @@
-//! `bell`: drives the clock of QEMU's `virt`, not to tell the time but to interrupt. A match register that gets the
-//! present time interrupts at once.
+//! `bell`: drives a device of the emulator, not to use it but to make it interrupt: what that is differs from board to board.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 #![deny(unsafe_code)]
 
 mod clock;
+mod usb_host;
 
 use bell::{Bell, BellError};
 use rt::abi::layout::{DMA_BASE, DMA_END, MMIO_BASE, MMIO_END};
@@ -11,6 +11,7 @@ use rt::{Construct, Events, Next, Service, Session, sys};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::clock::Clock;
+use crate::usb_host::UsbHost;
 
 /// The interrupt of the device: the first line of the manifest.
 const LINE: u32 = 0;
@@ -19,12 +20,53 @@ const OTHER_LINE: u32 = 1;
 
 /// What the driver needs of its device.
 trait Device {
-    /// Takes hold of it, and lets it interrupt.
-    fn take() -> Self;
+    /// Takes hold of it, of the kind that the manifest says, and lets it interrupt.
+    fn take(kind: u32) -> Self;
     /// Makes it interrupt; whether that worked.
     fn ring(&self) -> bool;
     /// Takes the interrupt back.
     fn silence(&self);
+    /// What [`Bell::known`] tells.
+    fn known(&self) -> [u32; 4];
+}
+
+/// The device of the board, which the manifest's argument names.
+enum Ringing {
+    /// 0.
+    Clock(Clock),
+    /// 1.
+    UsbHost(UsbHost),
+}
+
+impl Device for Ringing {
+    fn take(kind: u32) -> Self {
+        match kind {
+            0 => Ringing::Clock(Clock::take()),
+            1 => Ringing::UsbHost(UsbHost::take()),
+            _ => panic!("the manifest's argument is 0 for a clock, 1 for a USB host"),
+        }
+    }
+
+    fn ring(&self) -> bool {
+        match self {
+            Ringing::Clock(clock) => clock.ring(),
+            Ringing::UsbHost(host) => host.ring(),
+        }
+    }
+
+    fn silence(&self) {
+        match self {
+            Ringing::Clock(clock) => clock.silence(),
+            Ringing::UsbHost(host) => host.silence(),
+        }
+    }
+
+    fn known(&self) -> [u32; 4] {
+        match self {
+            Ringing::Clock(_) => clock::KNOWN,
+            Ringing::UsbHost(_) => usb_host::KNOWN,
+        }
+    }
 }
 
 /// What all clients share, and a rebuilt driver finds again.
@@ -49,6 +91,11 @@ struct Driver<D> {
     heard_at: u32,
 }
 
+/// Writes a register, by way of the kernel: the manifest says that it is checked.
+fn write(register: u32, value: u32) {
+    sys::write_register(MMIO_BASE + register, value).expect("the manifest's rules allow what the driver writes");
+}
+
 /// The error of a kernel call as a number.
 fn code(result: Result<(), rt::Error>) -> u32 {
     result.err().map_or(0, |error| error as u32)
@@ -64,7 +111,7 @@ impl<D: Device> Driver<D> {
         self.device.silence();
         if self.heard.storm > 0 {
             self.heard.storm -= 1;
-            // A clock that is silent has ended the storm.
+            // A device that is silent has ended the storm.
             let _ = self.strike();
         }
         if self.heard.masked == 0 {
@@ -84,7 +131,7 @@ impl<D: Device + 'static> Service for Driver<D> {
     fn new(construct: &mut Construct) -> Self {
         let heard: &mut Heard =
             construct.take_common_as().expect("the manifest gives the bell a common region of a page");
-        let device = D::take();
+        let device = D::take(construct.argument());
         // The line is masked whenever the driver is built.
         if heard.masked == 0 {
             acknowledge(LINE);
@@ -143,6 +190,10 @@ impl<D: Device + 'static> Bell for Driver<D> {
         Ok(())
     }
 
+    fn known(&mut self, _: &mut Session<()>, what: u32) -> Result<u32, BellError> {
+        Ok(self.device.known().get(what as usize).copied().unwrap_or(0))
+    }
+
     fn tell(&mut self, _: &mut Session<()>, register: u32, value: u32) -> Result<u32, BellError> {
         Ok(code(sys::write_register(MMIO_BASE.wrapping_add(register), value)))
     }
@@ -178,7 +229,7 @@ impl<D: Device + 'static> Bell for Driver<D> {
     }
 }
 
-rt::service!(Driver<Clock>: bell::Bell);
+rt::service!(Driver<Ringing>: bell::Bell);
 
 #[cfg(test)]
 mod tests {
@@ -198,7 +249,7 @@ mod tests {
     }
 
     impl Device for Fake {
-        fn take() -> Self {
+        fn take(_: u32) -> Self {
             Fake::default()
         }
         fn ring(&self) -> bool {
@@ -207,6 +258,9 @@ mod tests {
         }
         fn silence(&self) {
             self.silenced.set(self.silenced.get() + 1);
+        }
+        fn known(&self) -> [u32; 4] {
+            [1, 2, 3, 4]
         }
     }
 

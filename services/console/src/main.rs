@@ -1,4 +1,4 @@
-//! `console`: the PL011 driver.
+//! `console`: the driver of the board's UART.
 //!
 //! Requests only move bytes between their client, its session and the common region. Output goes to the device in
 //! `flush` alone, after the commit: a request that fails has put nothing out. Input comes in by an upcall at the
@@ -9,6 +9,8 @@
 
 mod input;
 mod line;
+mod ns16550;
+mod pl011;
 mod readers;
 mod uart;
 
@@ -88,7 +90,7 @@ impl<P: Port + 'static> Service for Driver<P> {
         let input: &mut Input =
             construct.take_common_as().expect("the manifest gives the console a common region of a page");
         input.repair();
-        let port = P::take();
+        let port = P::take(construct.argument());
         // The line is masked whenever the driver is built. On the host, where there is none, the call is refused.
         let _ = sys::acknowledge(LINE);
         Driver { port, input, readers: Readers::default() }
@@ -226,7 +228,7 @@ mod tests {
     }
 
     impl Port for Fake {
-        fn take() -> Self {
+        fn take(_: u32) -> Self {
             Fake::default()
         }
         fn put(&self, byte: u8, note: &mut u32, noted: u32) -> Result<(), Error> {
@@ -289,7 +291,7 @@ mod tests {
         let (mut driver, mut session) = driver(b"ab");
         driver.port.gives.borrow_mut().extend(b"cd");
         driver.flush(&mut session).unwrap();
-        let mut rebuilt = Driver { port: Fake::take(), input: driver.input, readers: Readers::default() };
+        let mut rebuilt = Driver { port: Fake::take(0), input: driver.input, readers: Readers::default() };
         let mut buffer = [0; 3];
         assert_eq!(rebuilt.read(&mut session, LentWrite::for_test(&mut buffer)), Ok(3));
         assert_eq!(&buffer, b"abc");
@@ -302,7 +304,7 @@ mod tests {
         let (mut driver, mut session) = driver(b"");
         let mut buffer = [0; 3];
         assert_eq!(driver.read(&mut session, LentWrite::for_test(&mut buffer)), Err(Error::WouldBlock));
-        let mut rebuilt = Driver { port: Fake::take(), input: driver.input, readers: Readers::default() };
+        let mut rebuilt = Driver { port: Fake::take(0), input: driver.input, readers: Readers::default() };
         rebuilt.reload(&mut session).unwrap();
         assert!(rebuilt.readers.iter().eq([1]));
         rebuilt.port.gives.borrow_mut().extend(b"x");

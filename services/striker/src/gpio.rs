@@ -6,8 +6,6 @@ use tock_registers::interfaces::{ReadWriteable, Readable, Writeable};
 use tock_registers::registers::{ReadOnly, ReadWrite, WriteOnly};
 use tock_registers::{register_bitfields, register_structs};
 
-use crate::Device;
-
 register_bitfields! {
     u32,
     /// One bit for each pin.
@@ -47,11 +45,10 @@ impl Pin {
     fn interrupt_at(&self, level: u32) {
         self.registers.level.modify(Pins::FIRST.val(level));
     }
-}
 
-impl Device for Pin {
+    /// Takes hold of it.
     #[allow(unsafe_code)]
-    fn take() -> Self {
+    pub fn take() -> Self {
         // SAFETY: the manifest's first device range, which the kernel maps there for this object alone; registers are
         // cells, so that a shared reference is all that is ever needed.
         let registers = unsafe { &*core::ptr::with_exposed_provenance::<Registers>(MMIO_BASE as usize) };
@@ -63,14 +60,16 @@ impl Device for Pin {
         pin
     }
 
-    fn strike(&self) -> u32 {
+    /// Makes it interrupt; what the cycle counter was just before.
+    pub fn strike(&self) -> u32 {
         let level = self.registers.data.read(Pins::FIRST);
         let now = gauge::cycles();
         self.interrupt_at(level);
         now
     }
 
-    fn quiet(&self) {
+    /// Takes the interrupt back.
+    pub fn quiet(&self) {
         self.interrupt_at(1 - self.registers.data.read(Pins::FIRST));
         self.registers.clear.write(Pins::FIRST::SET);
     }

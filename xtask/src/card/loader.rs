@@ -217,7 +217,7 @@ impl Form {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::board::VIRT;
+    use crate::board::DEFAULT;
 
     fn loader(board: &str) -> &'static Loader {
         LOADERS.iter().find(|loader| loader.board == board).expect("known")
@@ -250,7 +250,7 @@ mod tests {
     fn the_script_loads_where_the_kernel_needs_it() {
         let text = |board: &str, load_address| {
             let (kernel, script) = loader(board)
-                .kernel_and_script(&Board { load_address, ..VIRT }, &[7; 100], "curios.img")
+                .kernel_and_script(&Board { load_address, ..*DEFAULT }, &[7; 100], "curios.img")
                 .expect("short");
             assert_eq!(kernel.len(), 164);
             String::from_utf8_lossy(&script[72..]).into_owned()
@@ -261,6 +261,6 @@ mod tests {
                 .contains("${distro_bootpart} 0x81ffffc0 curios.img; then\nbootm 0x81ffffc0 -")
         );
         let long = vec![0; (64 << 20) + 1];
-        assert!(loader("virt").kernel_and_script(&VIRT, &long, "curios.img").is_err());
+        assert!(loader("virt").kernel_and_script(DEFAULT, &long, "curios.img").is_err());
     }
 }

@@ -14,7 +14,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::artefact::System;
-use crate::board::{Board, VIRT};
+use crate::board::{Board, Choice};
 use crate::demo;
 use crate::disk;
 use crate::host;
@@ -47,9 +47,8 @@ pub struct Image {
 /// What the user decides about a card.
 #[derive(Args)]
 pub struct Content {
-    /// Board
-    #[arg(long, value_name = "NAME", default_value = VIRT.name, value_parser = known)]
-    board: &'static Board,
+    #[command(flatten)]
+    board: Choice,
     /// Folder with the board's boot loader (default: that of Debian, fetched and kept in `target`)
     #[arg(long, value_name = "DIR")]
     u_boot: Option<PathBuf>,
@@ -108,21 +107,17 @@ struct Volume<'r> {
     files: Option<&'r [Named]>,
 }
 
-fn known(name: &str) -> Result<&'static Board, String> {
-    if name == VIRT.name { Ok(&VIRT) } else { Err(format!("the only board is {}", VIRT.name)) }
-}
-
 impl Content {
     /// Builds everything, gets the boot loader, and puts the card together.
     ///
     /// # Errors
     /// What cannot be built, had, or made to fit.
     pub fn card(&self, workspace: &Workspace) -> Result<Card> {
-        let board = self.board;
+        let board = self.board.board;
         let loader = Loader::of(board)?;
         // Before anything is built: it may not be had.
         let found = loader.files(workspace, self.u_boot.as_deref())?;
-        let system = System::build(workspace)?;
+        let system = System::build(workspace, board)?;
         let disk = disk::load(self.disk.as_deref(), system.service(FILE_SERVICE)?.common.value as usize)?;
         let argument = demo::argument(self.seed, self.failures, true);
         let start = Start { program: demo::PROGRAM, instances: 1, argument };

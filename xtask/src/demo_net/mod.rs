@@ -17,10 +17,11 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use crate::artefact::{Bootable, System};
+use crate::board::DEFAULT;
 use crate::disk;
 use crate::host;
 use crate::image::Start;
-use crate::qemu::{self, Console, Cpu, Forward, Machine};
+use crate::qemu::{self, Console, Forward, Machine};
 use crate::run::{FILE_SERVICE, WEB_SERVER};
 use crate::workspace::Workspace;
 use transfers::{Load, Server, Sum};
@@ -120,7 +121,7 @@ impl Net {
     fn run(self, workspace: &Workspace) -> Result<ExitCode> {
         transfers::check()?;
         let emulator = qemu::find()?;
-        let system = System::build(workspace)?;
+        let system = System::build(workspace, DEFAULT)?;
         let room = u64::from(system.service(FILE_SERVICE)?.common.value);
         let load = Load::new(self.files, self.size)?;
         // Each file lies there twice while it is replaced.
@@ -170,7 +171,7 @@ impl Net {
         load: &Load,
     ) -> Result<Outcome> {
         let port = transfers::free_port()?;
-        let machine = Machine { cpu: Cpu::CortexA15, hyp: false };
+        let machine = Machine::of(system.board, None, false)?;
         let mut command = qemu::command(emulator, system.board, machine, Console::Paced, &bootable.path(), None);
         qemu::add_network(&mut command, &[Forward { host: port, guest: 80 }]);
         let guest = Guest::start(command)?;

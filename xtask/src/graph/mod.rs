@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::artefact;
-use crate::board::VIRT;
+use crate::board::Choice;
 use crate::demo;
 use crate::host;
 use crate::image::{self, BLOBS};
@@ -24,6 +24,8 @@ use crate::workspace::Workspace;
 /// Draws who may call whom, who owns which device, and who may ask what of the kernel. Needs no compiler for the board.
 #[derive(Args)]
 pub struct Graph {
+    #[command(flatten)]
+    board: Choice,
     /// Where the picture goes (default: graph.svg among this tool's products; with --json: standard output)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -38,7 +40,7 @@ pub struct Graph {
 impl Graph {
     fn title(&self) -> String {
         let what = if self.all { "everything in the workspace" } else { "what cargo xtask run boots" };
-        format!("curios-rs on {}: {what}", VIRT.name)
+        format!("curios-rs on {}: {what}", self.board.board.name)
     }
 
     /// Does it.
@@ -46,11 +48,12 @@ impl Graph {
     /// # Errors
     /// If the manifests do not hold together, or the file cannot be written.
     pub fn run(self, workspace: &Workspace) -> Result<ExitCode> {
-        let manifests = artefact::manifests(workspace)?;
-        image::check(&manifests, BLOBS, &VIRT)?;
+        let manifests = artefact::manifests(workspace, self.board.board)?;
+        image::check(&manifests, BLOBS, self.board.board)?;
+        let (manifests, _) = image::without_absent(manifests);
         let booted = image::selection(&manifests, &[demo::PROGRAM])?;
         let shown = if self.all { manifests.iter().collect() } else { booted.clone() };
-        let model = model::Model::of(&shown, &booted, &VIRT);
+        let model = model::Model::of(&shown, &booted, self.board.board);
         let text =
             if self.json { serde_json::to_string_pretty(&model)? + "\n" } else { draw::svg(&self.title(), &model) };
         let out = match self.out {

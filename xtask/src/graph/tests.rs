@@ -7,7 +7,7 @@ use svg::parser::Event;
 
 use super::draw::svg;
 use super::model::{Edge, Model, Relation, What};
-use crate::board::VIRT;
+use crate::board::DEFAULT;
 use crate::image::{Manifest, read};
 
 fn manifest(name: &str, kind: &str, more: &str) -> Manifest {
@@ -15,7 +15,7 @@ fn manifest(name: &str, kind: &str, more: &str) -> Manifest {
     let text = format!(
         "[package]\nname = \"{name}\"\n[package.metadata.service]\nkind = \"{kind}\"\nstack = \"8K\"\n{bindings}{more}"
     );
-    read(Path::new(&format!("services/{name}/Cargo.toml")), &text).expect("well-formed")
+    read(Path::new(&format!("services/{name}/Cargo.toml")), &text, DEFAULT).expect("well-formed")
 }
 
 fn system() -> [Manifest; 5] {
@@ -38,7 +38,7 @@ fn system() -> [Manifest; 5] {
 
 fn model(manifests: &[Manifest]) -> Model {
     let all: Vec<&Manifest> = manifests.iter().collect();
-    Model::of(&all, &all[..all.len().saturating_sub(1)], &VIRT)
+    Model::of(&all, &all[..all.len().saturating_sub(1)], DEFAULT)
 }
 
 /// The texts of a picture, and the number of its paths and rectangles. It must be well-formed.

@@ -3,6 +3,7 @@
 //! They stand in the packages' `Cargo.toml` as `[package.metadata.service]`. Nothing is granted that
 //! is not written there; xtask/README.md lists the keys. Each value keeps its place in the file, so that an error can name the line.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::path::Path;
@@ -14,6 +15,7 @@ use serde::de::{self, Deserializer, Visitor};
 use toml::Spanned;
 
 use super::Problem;
+use crate::board::{self, Board};
 
 /// A value and the line that it stands on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,6 +165,10 @@ pub struct Manifest {
     pub callees: Vec<At<String>>,
     /// Programs that it may start.
     pub spawns: Vec<At<String>>,
+    /// Argument of its constructor.
+    pub argument: At<u32>,
+    /// Its manifest speaks of boards, but not of this one: there is nothing that it could drive.
+    pub absent: bool,
     /// Device registers.
     pub mmio: Vec<At<MmioRange>>,
     /// Bytes of the DMA window.
@@ -194,6 +200,25 @@ impl Manifest {
     pub fn rights(&self) -> Rights {
         self.calls.iter().map(|call| call.value).collect()
     }
+}
+
+/// Takes out the services that have nothing to drive on the board, and those that call them; programs stay, and find them missing.
+/// Returns their names, too.
+pub fn without_absent(mut manifests: Vec<Manifest>) -> (Vec<Manifest>, Vec<String>) {
+    let mut absent: Vec<String> = Vec::new();
+    let gone = |manifest: &Manifest, absent: &[String]| {
+        let calls = manifest.callees.iter().any(|name| absent.contains(&name.value));
+        manifest.absent || (manifest.kind == Kind::Object && calls)
+    };
+    while let Some(index) = manifests.iter().position(|manifest| gone(manifest, &absent)) {
+        absent.push(manifests.remove(index).name);
+    }
+    for manifest in &mut manifests {
+        manifest.callees.retain(|name| !absent.contains(&name.value));
+        manifest.dependants.retain(|name| !absent.contains(&name.value));
+    }
+    absent.sort();
+    (manifests, absent)
 }
 
 /// Bytes: a number, or a text such as `"64K"` or `"12M"`.
@@ -311,6 +336,7 @@ struct Table {
     priority: Option<Spanned<u32>>,
     blame_limit: Option<Spanned<u32>>,
     blame_backoff: Option<Spanned<u32>>,
+    argument: Option<Spanned<u32>>,
     #[serde(default)]
     mmio: Vec<Spanned<MmioRange>>,
     dma: Option<Spanned<Size>>,
@@ -320,12 +346,28 @@ struct Table {
     #[serde(default)]
     registers: Vec<Spanned<RegisterRule>>,
     reset: Option<Spanned<Reset>>,
-    role: Option<Spanned<Role>>,
     #[serde(default)]
     interrupts: Vec<Spanned<u32>>,
+    #[serde(default)]
+    board: BTreeMap<String, Spanned<Hardware>>,
+    role: Option<Spanned<Role>>,
     interrupt_rate: Option<Spanned<u32>>,
     policy: Option<Spanned<PolicyTable>>,
     allow_reentry: Option<Spanned<bool>>,
+}
+
+/// `[package.metadata.service.board.NAME]` as it stands in the file: what is different on each board.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Hardware {
+    argument: Option<Spanned<u32>>,
+    #[serde(default)]
+    mmio: Vec<Spanned<MmioRange>>,
+    #[serde(default)]
+    registers: Vec<Spanned<RegisterRule>>,
+    reset: Option<Spanned<Reset>>,
+    #[serde(default)]
+    interrupts: Vec<Spanned<u32>>,
 }
 
 /// `[package.metadata.service.policy]` as it stands in the file.
@@ -364,17 +406,26 @@ impl Table {
             there("max_bindings", self.max_bindings.as_ref()),
             there("blame_limit", self.blame_limit.as_ref()),
             there("blame_backoff", self.blame_backoff.as_ref()),
-            there("mmio", self.mmio.first()),
             there("dma", self.dma.as_ref()),
             there("dma_tables", self.dma_tables.first()),
             there("descriptors", self.descriptors.as_ref()),
-            there("registers", self.registers.first()),
-            there("reset", self.reset.as_ref()),
             there("role", self.role.as_ref()),
-            there("interrupts", self.interrupts.first()),
+            there("board", self.board.values().next()),
             there("interrupt_rate", self.interrupt_rate.as_ref()),
             there("policy", self.policy.as_ref()),
             there("allow_reentry", self.allow_reentry.as_ref()),
+        ];
+        keys.into_iter().flatten().chain(self.of_hardware()).collect()
+    }
+
+    /// Keys that are there and stand for each board by itself, if boards differ.
+    fn of_hardware(&self) -> Vec<(&'static str, Range<usize>)> {
+        let keys = [
+            self.argument.as_ref().map(|value| ("argument", value.span())),
+            self.mmio.first().map(|value| ("mmio", value.span())),
+            self.registers.first().map(|value| ("registers", value.span())),
+            self.reset.as_ref().map(|value| ("reset", value.span())),
+            self.interrupts.first().map(|value| ("interrupts", value.span())),
         ];
         keys.into_iter().flatten().collect()
     }
@@ -450,11 +501,11 @@ impl Lines<'_> {
     }
 }
 
-/// Reads the manifest in the text of a `Cargo.toml`. `file` is its name for errors.
+/// Reads the manifest in the text of a `Cargo.toml`, as it is on a board. `file` is its name for errors.
 ///
 /// # Errors
 /// What is malformed, unknown or missing, or that there is no manifest at all.
-pub fn read(file: &Path, text: &str) -> Result<Manifest, Problem> {
+pub fn read(file: &Path, text: &str, board: &Board) -> Result<Manifest, Problem> {
     let lines = Lines { text };
     let problem = |line, text: String| Problem { file: file.to_owned(), line, text };
     let document: Document = toml::from_str(text).map_err(|error| {
@@ -466,7 +517,7 @@ pub fn read(file: &Path, text: &str) -> Result<Manifest, Problem> {
         return Err(problem(1, format!("{name} has no manifest: add [package.metadata.service]")));
     };
     let line = lines.line(&table.span());
-    let table = table.into_inner();
+    let mut table = table.into_inner();
     let (kind, misplaced, noun) = match table.kind {
         TableKind::Object => (Kind::Object, table.of_programs_only(), "a protected object"),
         TableKind::Program => (Kind::Program, table.of_objects_only(), "a program"),
@@ -477,6 +528,28 @@ pub fn read(file: &Path, text: &str) -> Result<Manifest, Problem> {
     if kind == Kind::Object && table.max_bindings.is_none() {
         return Err(problem(line, "max_bindings is missing: how many clients may have a session?".into()));
     }
+    for (name, hardware) in &table.board {
+        if board::find(name).is_none() {
+            return Err(problem(
+                lines.line(&hardware.span()),
+                format!("no board is called {name}: {}", board::names()),
+            ));
+        }
+        if let Some((key, span)) = table.of_hardware().first() {
+            return Err(problem(lines.line(span), format!("{key}: move it to the tables of the boards")));
+        }
+    }
+    let absent = !table.board.is_empty() && !table.board.contains_key(board.name);
+    let hardware = match table.board.remove(board.name) {
+        Some(hardware) => hardware.into_inner(),
+        None => Hardware {
+            argument: table.argument,
+            mmio: table.mmio,
+            registers: table.registers,
+            reset: table.reset,
+            interrupts: table.interrupts,
+        },
+    };
     let number =
         |value: Option<Spanned<u32>>, default| value.map_or(At { value: default, line }, |value| lines.at(value));
     let size = |value: Option<Spanned<Size>>| {
@@ -527,13 +600,15 @@ pub fn read(file: &Path, text: &str) -> Result<Manifest, Problem> {
         blame_backoff: number(table.blame_backoff, DEFAULT_BLAME_BACKOFF),
         callees: lines.all(table.callees),
         spawns: lines.all(table.spawns),
-        mmio: lines.all(table.mmio),
+        argument: number(hardware.argument, 0),
+        absent,
+        mmio: lines.all(hardware.mmio),
         dma: size(table.dma),
         dma_tables: lines.all(table.dma_tables),
         descriptors: number(table.descriptors, 0),
-        registers: lines.all(table.registers),
-        reset: table.reset.map(|value| lines.at(value)),
-        interrupts: lines.all(table.interrupts),
+        registers: lines.all(hardware.registers),
+        reset: hardware.reset.map(|value| lines.at(value)),
+        interrupts: lines.all(hardware.interrupts),
         interrupt_rate: number(table.interrupt_rate, DEFAULT_INTERRUPT_RATE),
         role_line,
         policy: Policy {

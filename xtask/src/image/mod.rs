@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 pub use check::check;
 pub use elf::{Executable, Kernel};
-pub use manifest::{Manifest, read};
+pub use manifest::{Manifest, read, without_absent};
 pub use pack::{BLOBS, Blob, Boot, Start, pack, selection};
 
 /// Something wrong in a manifest, with the place to mend it.

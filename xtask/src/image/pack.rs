@@ -208,6 +208,7 @@ fn part(boot: &Boot<'_>, manifest: &Manifest, executable: &Executable, image: &m
         let value = rule.value.value.unwrap_or(rule.value.shift);
         *slot = Rule { register, holds: rule.value.holds() as u32, value };
     }
+    entry.argument = manifest.argument.value;
     entry.interrupts = [NONE; MAX_LINES];
     for (slot, line) in entry.interrupts.iter_mut().zip(&manifest.interrupts) {
         *slot = line.value;

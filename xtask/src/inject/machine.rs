@@ -10,13 +10,12 @@ use tempfile::TempDir;
 
 use crate::board::Board;
 use crate::host;
+use crate::qemu;
 use crate::workspace::Workspace;
 
 /// Binary logarithm of the guest's nanoseconds an instruction: 32 ns, so that a tick of a millisecond is 31,250
 /// instructions, and a budget of some ticks does not take the emulator a second.
 pub const SHIFT: u32 = 5;
-/// The processor.
-pub const CPU: &str = "cortex-a15";
 const PLUGIN: &str = "plugin";
 
 /// One run of the emulator: its files, and its command line.
@@ -25,6 +24,7 @@ pub struct Machine {
     pub folder: TempDir,
     emulator: PathBuf,
     board: &'static Board,
+    machine: qemu::Machine,
     image: PathBuf,
 }
 
@@ -32,15 +32,16 @@ impl Machine {
     /// A machine that boots `image`. Its files lie in memory where the host has a place for that.
     ///
     /// # Errors
-    /// If there is no room for files.
+    /// If there is no room for files, or the emulator does not model the board.
     pub fn new(emulator: &Path, board: &'static Board, image: &Path) -> Result<Machine> {
+        let machine = qemu::Machine::of(board, None, false)?;
         let shared = Path::new("/dev/shm");
         let parent = if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() };
         let folder = tempfile::Builder::new()
             .prefix("curios-inject-")
             .tempdir_in(&parent)
             .with_context(|| format!("cannot create a folder in {}", parent.display()))?;
-        Ok(Machine { folder, emulator: emulator.to_owned(), board, image: image.to_owned() })
+        Ok(Machine { folder, emulator: emulator.to_owned(), board, machine, image: image.to_owned() })
     }
 
     /// A machine that boots the same image, with files of its own.
@@ -71,9 +72,14 @@ impl Machine {
             &self.memory().to_string_lossy(),
         ]);
         command.arg("-object").arg(backend);
-        command.args(["-M", &format!("{},memory-backend=memory", self.board.machine), "-cpu", CPU]);
-        command.args(["-m", &format!("{}M", self.board.memory_size >> 20), "-nic", "none", "-display", "none"]);
-        command.args(["-monitor", "none", "-semihosting-config", "enable=on,target=native"]);
+        command.args(["-M", &format!("{},memory-backend=memory", self.machine.name()), "-cpu", self.machine.cpu]);
+        command.args(["-m", &format!("{}M", self.board.memory_size >> 20), "-display", "none"]);
+        command.args(self.machine.options()).args([
+            "-monitor",
+            "none",
+            "-semihosting-config",
+            "enable=on,target=native",
+        ]);
         command.args(["-icount", &format!("shift={SHIFT},sleep=off")]);
         command.arg("-chardev").arg(joined(&["file,id=console,path=", &self.console().to_string_lossy()]));
         command.args(["-serial", "chardev:console"]).arg("-kernel").arg(&self.image);

@@ -39,6 +39,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Subcommand};
 
 use crate::artefact::System;
+use crate::board::DEFAULT;
 use crate::disk;
 use crate::host;
 use crate::postmortem::Executables;
@@ -401,7 +402,7 @@ impl Setup {
         let plugin = machine::plugin(workspace)?;
         let engines = Engines { plugin, parallel: jobs.map_or_else(processors, Ok)?, engine };
         let compiler = Toolchain::find(workspace)?.identity();
-        let system = System::build(workspace)?;
+        let system = System::build(workspace, DEFAULT)?;
         Ok(Setup { emulator, engines, system, disk: disk::load(None, DISK_ROOM)?, compiler })
     }
 

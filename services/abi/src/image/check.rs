@@ -3,8 +3,8 @@
 use zerocopy::FromBytes;
 
 use super::{
-    Entry, Flags, Header, Image, ImageError, Kind, MAGIC, MAX_ENTRIES, MAX_INTERRUPT, MIN_INTERRUPT, NONE, Recovery,
-    Rights, VERSION, checksum, table_checksum,
+    Entry, Flags, Header, Image, ImageError, Kind, MAGIC, MAX_ENTRIES, MAX_INTERRUPT, NONE, Recovery, Rights, VERSION,
+    checksum, table_checksum,
 };
 use crate::dma::{DESCRIPTOR, Holds, MAX_TABLE_PAGES};
 use crate::layout;
@@ -154,8 +154,7 @@ fn check_entry(image: &Image<'_>, index: usize) -> Result<(), ImageError> {
         let others = image.entries[..index].iter().any(|other| other.interrupts.contains(line));
         others || lines().filter(|other| *other == line).count() > 1
     };
-    let shared = MIN_INTERRUPT..MAX_INTERRUPT;
-    if lines().any(|line| !shared.contains(line) || owned(line)) || (!object && lines().next().is_some()) {
+    if lines().any(|line| *line >= MAX_INTERRUPT || owned(line)) || (!object && lines().next().is_some()) {
         return fail("interrupts");
     }
     if lines().next().is_some() && entry.interrupt_rate == 0 {

@@ -8,12 +8,27 @@ use rt::{CallError, Error, sys};
 use crate::check::{Check, Suite, equal, get};
 use crate::world::Before;
 
-/// The register of `bell`'s device that holds a bus address of a page without descriptors, and can be read back.
-const ADDRESS: u32 = 0x8;
-/// The register that may hold 1 only.
-const MASK: u32 = 0x10;
-/// A register that may hold anything.
-const FREE: u32 = 0x4;
+/// Registers of `bell`'s device, which differ from board to board.
+struct Known {
+    /// Holds a bus address of a page without descriptors, and can be read back.
+    address: u32,
+    /// May hold `value` only.
+    fixed: u32,
+    value: u32,
+    /// May hold anything.
+    free: u32,
+}
+
+fn known(bell: &BellClient) -> Result<Known, crate::check::Why> {
+    let [address, fixed, value, free] = [
+        get!(bell.known(0), "known"),
+        get!(bell.known(1), "known"),
+        get!(bell.known(2), "known"),
+        get!(bell.known(3), "known"),
+    ];
+    Ok(Known { address, fixed, value, free })
+}
+
 /// The page with descriptors, of which there are [`DESCRIPTORS`].
 const TABLE: u32 = DMA_BASE + PAGE;
 /// Descriptors in it.
@@ -34,8 +49,9 @@ pub fn run(suite: &mut Suite) {
 
 /// The bus address of the window's first page.
 fn base(bell: &BellClient) -> Result<u32, crate::check::Why> {
-    equal_code(bell, ADDRESS, DMA_BASE, 0)?;
-    Ok(get!(bell.touch(MMIO_BASE + ADDRESS, false, 0), "read"))
+    let address = known(bell)?.address;
+    equal_code(bell, address, DMA_BASE, 0)?;
+    Ok(get!(bell.touch(MMIO_BASE + address, false, 0), "read"))
 }
 
 fn equal_code(bell: &BellClient, register: u32, value: u32, code: u32) -> Result<(), crate::check::Why> {
@@ -46,21 +62,22 @@ fn equal_code(bell: &BellClient, register: u32, value: u32, code: u32) -> Result
 fn registers() -> Check {
     let bell = get!(BellClient::bind(), "bind");
     let first = base(&bell)?;
+    let Known { address, fixed, value, free } = known(&bell)?;
     equal!(first % PAGE, 0, "offset of the window in its page");
     for page in [2, 3] {
-        equal_code(&bell, ADDRESS, DMA_BASE + page * PAGE, 0)?;
-        let there = get!(bell.touch(MMIO_BASE + ADDRESS, false, 0), "read");
+        equal_code(&bell, address, DMA_BASE + page * PAGE, 0)?;
+        let there = get!(bell.touch(MMIO_BASE + address, false, 0), "read");
         equal!(there, first + page * PAGE, "bus address of page {page}");
     }
-    equal_code(&bell, ADDRESS, 0, 0)?;
-    for address in [TABLE, DMA_BASE + 4, DMA_BASE + WINDOW, DMA_BASE - PAGE, first, 0x4001_0000, u32::MAX, 0x1000] {
-        equal_code(&bell, ADDRESS, address, RANGE)?;
+    equal_code(&bell, address, 0, 0)?;
+    for wrong in [TABLE, DMA_BASE + 4, DMA_BASE + WINDOW, DMA_BASE - PAGE, first, 0x4001_0000, u32::MAX, 0x1000] {
+        equal_code(&bell, address, wrong, RANGE)?;
     }
-    equal_code(&bell, MASK, 1, 0)?;
-    for value in [0, 2, u32::MAX] {
-        equal_code(&bell, MASK, value, ARGUMENT)?;
+    equal_code(&bell, fixed, value, 0)?;
+    for wrong in [0, 2, u32::MAX] {
+        equal_code(&bell, fixed, wrong, ARGUMENT)?;
     }
-    equal_code(&bell, FREE, u32::MAX, 0)?;
+    equal_code(&bell, free, u32::MAX, 0)?;
     for register in [PAGE, 2, u32::MAX - 3, 0u32.wrapping_sub(MMIO_BASE)] {
         equal_code(&bell, register, 0, RANGE)?;
     }
@@ -107,7 +124,8 @@ fn descriptors() -> Check {
 }
 
 fn locked() -> Check {
-    for at in [TABLE, TABLE + PAGE - 4, MMIO_BASE + ADDRESS, MMIO_BASE + FREE] {
+    let Known { address, free, .. } = known(&get!(BellClient::bind(), "bind"))?;
+    for at in [TABLE, TABLE + PAGE - 4, MMIO_BASE + address, MMIO_BASE + free] {
         let bell = get!(BellClient::bind(), "bind");
         let held = get!(bell.touch(at, false, 0), "read");
         equal!(bell.touch(at, true, !held), Err(CallError::Kernel(Error::ServerFault)), "result of writing {at:#x}");

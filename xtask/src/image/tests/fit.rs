@@ -66,7 +66,7 @@ fn memory_is_counted_by_what_is_allowed() {
         _ => manifest,
     });
     assert!(pack(&boot(parts(&set), start(1))).is_ok());
-    let small = Board { memory_size: 24 << 20, ..VIRT };
+    let small = Board { memory_size: 24 << 20, ..*DEFAULT };
     let text = refusal(&Boot { board: &small, ..boot(parts(&set), start(1)) });
     // Text, constants and data of `service()` are 1 + 2 + 3 pages, stacks 2 pages.
     assert_eq!(row(&text, "before the kernel")[3..], ["64", "KiB"]);

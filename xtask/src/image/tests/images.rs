@@ -4,7 +4,7 @@ use super::*;
 
 /// An image for the usual board, without blobs.
 pub fn boot<'b>(parts: Vec<(&'b Manifest, Executable)>, starts: Vec<Start>) -> Boot<'b> {
-    Boot { parts, blobs: Vec::new(), starts, board: &VIRT, kernel: 1 << 20, recovery: Recovery::Rollback }
+    Boot { parts, blobs: Vec::new(), starts, board: DEFAULT, kernel: 1 << 20, recovery: Recovery::Rollback }
 }
 
 #[test]

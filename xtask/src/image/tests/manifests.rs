@@ -49,8 +49,69 @@ fn malformed_manifests_name_the_line() {
         let problem = manifest("x", table).expect_err(table).to_string();
         assert!(problem.starts_with(place) && problem.contains(text), "{table}: {problem}");
     }
-    let none = read(Path::new("services/x/Cargo.toml"), "[package]\nname = \"x\"\n").expect_err("no manifest");
+    let none = read(Path::new("services/x/Cargo.toml"), "[package]\nname = \"x\"\n", DEFAULT).expect_err("no manifest");
     assert!(none.to_string().contains("[package.metadata.service]"), "{none}");
+}
+
+/// A service that is driven one way on one board, another way on another one, and not at all on the rest.
+const DRIVER: &str = "[package]\nname = \"uart\"\n\n[package.metadata.service]\nkind = \"object\"\nstack = \"8K\"\nmax_bindings = 1\n\
+    interrupt_rate = 7\n[package.metadata.service.board.FIRST]\nargument = 3\nmmio = [{ address = 0x0900_0000, length = 0x1000 }]\n\
+    interrupts = [33]\nreset = { register = 4, value = 5 }\n[package.metadata.service.board.SECOND]\ninterrupts = [34]\n";
+
+fn on_board(text: &str, board: &Board) -> Result<Manifest, Problem> {
+    let text = text.replace("FIRST", DEFAULT.name).replace("SECOND", OTHER.name);
+    read(Path::new("Cargo.toml"), &text, board)
+}
+
+/// A board that the tables name second.
+const OTHER: &Board = boards::BOARDS[0];
+
+#[test]
+fn devices_are_those_of_the_board() {
+    assert_ne!(OTHER.name, DEFAULT.name);
+    let first = on_board(DRIVER, DEFAULT).expect("well-formed");
+    assert_eq!((first.argument.value, first.mmio.len(), first.interrupts[0].value, first.absent), (3, 1, 33, false));
+    assert_eq!(
+        (first.reset.map(|reset| (reset.line, reset.value.value)), first.interrupts[0].line),
+        (Some((13, 5)), 12)
+    );
+    let second = on_board(DRIVER, OTHER).expect("well-formed");
+    assert_eq!((second.argument.value, second.mmio.len(), second.interrupts[0].value), (0, 0, 34));
+    assert!(second.reset.is_none() && !second.absent);
+}
+
+#[test]
+fn a_service_without_a_device_is_left_out_with_those_that_call_it() {
+    let third = Board { name: "third", ..*DEFAULT };
+    let found = on_board(DRIVER, &third).expect("well-formed");
+    assert!(found.absent && found.interrupts.is_empty());
+    let set = [
+        object("lines", "callees = [\"uart\", \"plain\"]"),
+        object("plain", ""),
+        found,
+        program("user", "callees = [\"lines\", \"plain\"]"),
+    ];
+    assert_eq!(problems(&set), Vec::<String>::new());
+    let (set, absent) = without_absent(set.to_vec());
+    assert_eq!(absent, ["lines", "uart"]);
+    let names: Vec<_> = set.iter().map(|manifest| manifest.name.as_str()).collect();
+    assert_eq!(names, ["plain", "user"]);
+    assert_eq!(set[1].callees.iter().map(|name| name.value.as_str()).collect::<Vec<_>>(), ["plain"]);
+    assert_eq!(selection(&set, &["user"]).expect("all that it can have").len(), 2);
+}
+
+#[test]
+fn tables_of_boards_are_checked() {
+    for (from, to, place, text) in [
+        ("SECOND", "nowhere", "Cargo.toml:14:", "no board is called nowhere: the boards are "),
+        ("interrupt_rate = 7", "interrupts = [35]", "Cargo.toml:8:", "move it to the tables of the boards"),
+        ("argument = 3", "argument = \"3\"", "Cargo.toml:10:", "invalid type"),
+        ("argument = 3", "heap = 4096", "Cargo.toml:10:", "unknown field `heap`"),
+        ("\"object\"", "\"program\"", "Cargo.toml:", "a program has none"),
+    ] {
+        let problem = on_board(&DRIVER.replace(from, to), DEFAULT).expect_err(text).to_string();
+        assert!(problem.starts_with(place) && problem.contains(text), "{text}: {problem}");
+    }
 }
 
 #[test]
@@ -73,10 +134,10 @@ fn mutated_manifests_never_panic() {
             bytes[at] = alphabet[next() % alphabet.len()];
         }
         let Ok(text) = String::from_utf8(bytes) else { continue };
-        match read(Path::new("Cargo.toml"), &text) {
+        match read(Path::new("Cargo.toml"), &text, DEFAULT) {
             Ok(manifest) => {
                 read_well += 1;
-                let _ = check(&[manifest], BLOBS, &VIRT);
+                let _ = check(&[manifest], BLOBS, DEFAULT);
             }
             Err(problem) => {
                 refused += 1;

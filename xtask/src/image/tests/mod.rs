@@ -14,12 +14,12 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::manifest::{At, GiveUp};
 use super::*;
-use crate::board::{Board, VIRT};
+use crate::board::{Board, DEFAULT};
 
 /// A manifest with these lines in its table, which begins on line 4.
 fn manifest(name: &str, table: &str) -> Result<Manifest, Problem> {
     let text = format!("[package]\nname = \"{name}\"\n\n[package.metadata.service]\n{table}\n");
-    read(Path::new(&format!("services/{name}/Cargo.toml")), &text)
+    read(Path::new(&format!("services/{name}/Cargo.toml")), &text, DEFAULT)
 }
 
 fn object(name: &str, more: &str) -> Manifest {
@@ -35,7 +35,7 @@ fn program(name: &str, more: &str) -> Manifest {
 }
 
 fn problems(manifests: &[Manifest]) -> Vec<String> {
-    match check(manifests, BLOBS, &VIRT) {
+    match check(manifests, BLOBS, DEFAULT) {
         Ok(()) => Vec::new(),
         Err(Problems(problems)) => problems.iter().map(Problem::to_string).collect(),
     }

@@ -11,7 +11,8 @@ use crate::inject::model::Region;
 /// A manifest with these lines in its table.
 fn manifest(lines: &str) -> crate::image::Manifest {
     let text = format!("[package]\nname = \"x\"\n[package.metadata.service]\n{lines}\n");
-    crate::image::read(Path::new("Cargo.toml"), &text).unwrap_or_else(|problem| panic!("{problem:?}"))
+    crate::image::read(Path::new("Cargo.toml"), &text, crate::board::DEFAULT)
+        .unwrap_or_else(|problem| panic!("{problem:?}"))
 }
 
 fn executable() -> Vec<u8> {

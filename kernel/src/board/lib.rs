@@ -1,0 +1,122 @@
+//! The boards: what they are, and the drivers of what the kernel itself needs on them.
+//!
+//! A board is one file of this folder, and nothing else in the project knows its name but the manifests of services that own
+//! its devices: the list of boards is made from the folder (`build.rs`). The file has
+//!
+//! - `BOARD`, a [`Board`]: what the kernel, the linker and the host tool must know of it;
+//! - `hardware`, a module for the board alone, with
+//!   - `CONTROLLER`, `TIMER`, `WATCHDOG`, `UART`: drivers of [`devices`] with the addresses of their registers;
+//!   - `prepare`, which is called once before all of them but `UART` are used: clocks;
+//!   - `restart`, which starts the board anew, or returns where that does not work. It is told whether the kernel was started in
+//!     HYP mode.
+//!
+//! All boards are compiled each time, and the drivers are tested on the host with a model of the bus.
+#![cfg_attr(target_os = "none", no_std)]
+
+pub mod devices;
+
+include!(concat!(env!("OUT_DIR"), "/boards.rs"));
+
+/// A range of physical addresses in whole megabytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// First byte, a multiple of 1 MiB.
+    pub start: u32,
+    /// Bytes, a multiple of 1 MiB.
+    pub length: u32,
+}
+
+/// What is to be known about a board.
+#[derive(Clone, Copy, Debug)]
+pub struct Board {
+    /// Its name: that of its file, with hyphens.
+    pub name: &'static str,
+    /// What it is, in a line.
+    pub about: &'static str,
+    /// First physical address of memory.
+    pub memory_base: u32,
+    /// Bytes of memory, where no device tree says more: a multiple of 1 MiB.
+    pub memory_size: u32,
+    /// Where the kernel is linked, loaded and entered: a flat binary.
+    pub load_address: u32,
+    /// Megabytes with registers that the kernel itself uses.
+    pub windows: &'static [Range],
+    /// Device registers that the kernel keeps to itself: start and end, and what they are.
+    pub reserved: &'static [(u32, u32, &'static str)],
+    /// Devices that services may own: start, end and name of their registers.
+    pub devices: &'static [(u32, u32, &'static str)],
+    /// Interrupts that devices have: first, and behind the last. Those below are the processor's own.
+    pub interrupts: (u32, u32),
+    /// Interrupt of the kernel's tick.
+    pub tick: u32,
+    /// The emulator's model of it; `None` if it has none.
+    pub emulator: Option<Emulator>,
+}
+
+/// A board as QEMU models it.
+#[derive(Clone, Copy, Debug)]
+pub struct Emulator {
+    /// QEMU's name of the machine.
+    pub machine: &'static str,
+    /// Processors that it can have, the usual one first.
+    pub processors: &'static [&'static str],
+    /// Whether it can start in HYP mode.
+    pub hyp: bool,
+    /// Options that it needs: what its network interface is connected to, if the system does not use one.
+    pub options: &'static [&'static str],
+}
+
+impl Board {
+    /// Whether a service may have these registers: no memory, nothing that the kernel keeps to itself.
+    pub fn grantable(&self, address: u32, length: u32) -> bool {
+        let apart = |start: u32, end: u32| address >= end || length <= start.saturating_sub(address);
+        address.checked_add(length).is_some()
+            && apart(self.memory_base, self.memory_base.saturating_add(self.memory_size))
+            && self.reserved.iter().all(|(start, end, _)| apart(*start, *end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::devices::DEVICE_WINDOW;
+
+    #[test]
+    fn boards_are_called_like_their_files() {
+        assert!(BOARDS.iter().map(|board| board.name).eq(FILES.iter().copied()));
+    }
+
+    #[test]
+    fn each_board_fits_the_kernels_address_space() {
+        for board in BOARDS {
+            let name = board.name;
+            let end = board.memory_base + (board.memory_size - 1);
+            assert!(end < DEVICE_WINDOW, "{name}: memory in the window of devices");
+            assert!(board.load_address >= board.memory_base && board.load_address < end, "{name}");
+            assert!(board.memory_size.is_multiple_of(1 << 20) && board.load_address.is_multiple_of(1 << 12), "{name}");
+            for range in board.windows {
+                assert!((range.start | range.length).is_multiple_of(1 << 20) && range.length > 0, "{name}");
+                assert!(range.start < board.memory_base || range.start > end, "{name}: a device in memory");
+            }
+            for (start, end, what) in board.reserved {
+                let mapped = |range: &Range| range.start <= *start && end - range.start <= range.length;
+                assert!(board.windows.iter().any(mapped), "{name}: {what} is not mapped for the kernel");
+                assert!(!board.grantable(*start & !0xfff, 0x1000), "{name}: {what} could be granted");
+            }
+            for (start, end, what) in board.devices {
+                assert!(start % 0x1000 == 0 && end % 0x1000 == 0 && start < end, "{name}: {what}");
+                assert!(board.grantable(*start, end - start), "{name}: {what} cannot be granted");
+            }
+            if let Some(emulator) = &board.emulator {
+                assert!(!emulator.processors.is_empty(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_usual_board_exists() {
+        assert!(BOARDS.iter().any(|board| board.name == USUAL));
+        assert_eq!(CHOSEN.name, USUAL, "unless the environment names another");
+        assert!(!CHOSEN.grantable(u32::MAX, 2), "round the end");
+    }
+}
