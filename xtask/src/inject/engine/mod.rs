@@ -10,7 +10,7 @@
 //! | `gdb`, `qmp`, `emulator` | an emulator and how one talks to it |
 //! | `state`, `memory` | what makes up a moment of the guest |
 //! | `timeline`, `driver` | the golden run, and how one gets to a point of it |
-//! | `runner`, `injection` | a fault and what comes of it |
+//! | `striker`, `injection`, `runner` | a fault and what comes of it |
 //! | `steps`, `second` | a second fault in the midst of a struck run |
 //! | `baseline` | what the same would cost with one emulator for each experiment |
 //!
@@ -30,6 +30,7 @@ mod second;
 mod standing;
 mod state;
 mod steps;
+mod striker;
 mod timeline;
 
 use std::ops::ControlFlow;
@@ -52,6 +53,7 @@ use runner::Runner;
 use second::Double;
 pub use standing::{stand, trace};
 use state::{State, Template};
+use striker::Striker;
 use timeline::{Point, Points};
 
 /// Longest time for anything but the guest's own running.
@@ -153,10 +155,6 @@ impl<'s> Shared<'s> {
     fn driver(&self) -> Result<Driver> {
         Driver::start(self.machine, &self.course, self.job, self.begin)
     }
-
-    fn runner(&self) -> Result<Runner> {
-        Runner::start(self.machine, Course::Own, &self.template)
-    }
 }
 
 /// What is done, when it is done, by one of several that share a job.
@@ -165,7 +163,7 @@ fn work(shared: &Shared<'_>, number: usize, sender: &Sender<Result<(usize, Obser
         shared,
         log: shared.machine.folder.path().join(format!("struck-{number}")),
         driver: None,
-        runner: None,
+        striker: Striker::default(),
     };
     while !shared.stop.load(Ordering::SeqCst)
         && let Some(place) = shared.order.get(shared.next.fetch_add(1, Ordering::SeqCst))
@@ -184,7 +182,7 @@ struct Worker<'s> {
     /// File for the record of a struck run.
     log: PathBuf,
     driver: Option<Driver>,
-    runner: Option<Runner>,
+    striker: Striker,
 }
 
 impl Worker<'_> {
@@ -207,9 +205,9 @@ impl Worker<'_> {
             }
             match self.strike(plan, point) {
                 Ok(observation) => return Ok(observation),
-                Err(error) if attempt < ATTEMPTS => drop((error, self.runner.take())),
+                Err(_) if attempt < ATTEMPTS => self.striker = Striker::default(),
                 Err(error) => {
-                    self.runner = None;
+                    self.striker = Striker::default();
                     return Ok(nothing(format!("the emulator did not survive the experiment: {error:#}")));
                 }
             }
@@ -232,28 +230,17 @@ impl Worker<'_> {
         let state = State::of(&mut driver.emulator)?;
         let console = driver.console()?;
         let start = Start { state: &state, ram: &driver.emulator.ram, began: driver.began, point, console };
-        let runner = match self.runner.take() {
-            Some(runner) => self.runner.insert(runner),
-            None => self.runner.insert(shared.runner()?),
-        };
         if let Some((after, second)) = plan.second {
             let double = Double { first: plan.action, after, second };
-            let log = &self.log;
-            let observed = second::carry_out(shared.machine, &shared.template, runner, job, &start, &double, log)?;
-            return Ok(observed);
+            return second::carry_out(shared, &mut self.striker, &start, &double, &self.log);
         }
-        runner.load(start.state, start.ram)?;
-        runner.watch_end(job)?;
-        let first = inject(&mut runner.emulator, job, plan.action, Some(plan.pc), point.physical)?;
+        let first = self.striker.strike(shared, &start, plan.action, Some(plan.pc))?;
+        let runner = self.striker.runner()?;
         let end = match first {
             Injection::Failed(_) => End::Broken,
             Injection::Done { .. } => runner.finish(job, start.began)?,
         };
-        let observed = observation(runner, job, &start, first, None, end)?;
-        if runner.emulator.has_ended()? {
-            self.runner = None;
-        }
-        Ok(observed)
+        observation(runner, job, &start, first, None, end)
     }
 }
 

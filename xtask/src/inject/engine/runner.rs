@@ -1,5 +1,6 @@
 //! An emulator that is put to a point, struck there, and runs on to its end: once for each experiment, without ever booting again.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -12,6 +13,8 @@ use super::memory::Ram;
 use super::state::{Slot, State, Template};
 use crate::inject::machine::{Machine, SHIFT};
 
+/// A file that takes everything.
+const NOWHERE: &str = "/dev/null";
 /// The instruction by which the kernel asks the emulator for something: `svc 0x123456` (Semihosting for AArch32).
 const SEMIHOSTING: u32 = 0xef12_3456;
 /// What it asks for: the end, with a reason.
@@ -34,18 +37,41 @@ pub struct Runner {
     slot: Slot,
     /// Bytes that its console had put out before the present experiment.
     console: u64,
-    /// Where the kernel asks the emulator for its end.
+    /// Where the kernel asks the emulator for its end, if the guest is to stop there.
     exits: Vec<u32>,
 }
 
 impl Runner {
-    /// Starts one.
+    /// Starts one that is put to many moments, and stops where the kernel ends the system.
+    ///
+    /// What it records is thrown away: it records because only then the emulator's threads take turns. Else its main loop may look whether the
+    /// processor sleeps while that is about to, and before the instructions up to there are counted: the next timer then comes late, in one run
+    /// of a hundred, and another one each time.
+    ///
+    /// # Errors
+    /// If that fails, or the kernel has no such place.
+    pub fn start(machine: &Machine, template: &Template, job: &Job) -> Result<Runner> {
+        let mut runner = Runner::with(machine, Course::Record(Path::new(NOWHERE)), template, true)?;
+        // Its memory holds the image, which no fault has changed yet.
+        runner.exits = exits(&runner.emulator.ram, job)?;
+        for address in &runner.exits {
+            runner.emulator.gdb.set_breakpoint(*address)?;
+        }
+        Ok(runner)
+    }
+
+    /// Starts one that is put to one moment, and records or replays from there; or to many, and goes some single steps from
+    /// there.
     ///
     /// # Errors
     /// If that fails.
-    pub fn start(machine: &Machine, course: Course<'_>, template: &Template) -> Result<Runner> {
+    pub fn on_course(machine: &Machine, course: Course<'_>, template: &Template) -> Result<Runner> {
+        Runner::with(machine, course, template, false)
+    }
+
+    fn with(machine: &Machine, course: Course<'_>, template: &Template, again: bool) -> Result<Runner> {
         let mut emulator = Emulator::start(machine, course)?;
-        let slot = Slot::new(&mut emulator, template)?;
+        let slot = Slot::new(&mut emulator, template, again)?;
         Ok(Runner { emulator, slot, console: 0, exits: Vec::new() })
     }
 
@@ -60,26 +86,12 @@ impl Runner {
         Ok(())
     }
 
-    /// Has it stop where the kernel ends the system.
-    ///
-    /// # Errors
-    /// If there is no such place.
-    pub fn watch_end(&mut self, job: &Job) -> Result<()> {
-        if self.exits.is_empty() {
-            self.exits = exits(&self.emulator.ram, job)?;
-            for address in &self.exits {
-                self.emulator.gdb.set_breakpoint(*address)?;
-            }
-        }
-        Ok(())
-    }
-
     /// The guest is about to go on.
     pub fn goes_on(&mut self) {
         self.slot.goes_on();
     }
 
-    /// Runs on to the end.
+    /// Runs on to the end: to where it is to stop, or until the guest has ended the emulator.
     ///
     /// # Errors
     /// If the emulator fails.

@@ -1,7 +1,7 @@
 //! A second fault, some instructions after the first one was noticed.
 //!
 //! Where that is shows in the course of the struck run only, and looking must not disturb it. So the run is recorded with its first fault, then
-//! replayed, which may be stopped at will; from the place found there an emulator that neither records nor replays goes on.
+//! replayed, which may be stopped at will; from the place found there the emulator goes on that strikes first faults, too.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,14 +10,13 @@ use anyhow::Result;
 use experiment::{Action, End, Injection, Job, Observation};
 
 use super::emulator::{Course, Emulator};
-use super::injection::inject;
 use super::memory::Ram;
 use super::runner::Runner;
-use super::state::{State, Template};
+use super::state::State;
 use super::steps::{Step, Steps};
+use super::striker::Striker;
 use super::timeline::Point;
-use super::{Start, observation};
-use crate::inject::machine::Machine;
+use super::{Shared, Start, observation};
 
 /// What a replay may take longer than the run that it repeats.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,32 +36,24 @@ pub struct Double {
 /// # Errors
 /// If an emulator fails.
 pub fn carry_out(
-    machine: &Machine,
-    template: &Template,
-    runner: &mut Runner,
-    job: &Job,
+    shared: &Shared<'_>,
+    striker: &mut Striker,
     start: &Start<'_>,
     double: &Double,
     log: &Path,
 ) -> Result<Observation> {
+    let job = shared.job;
     let begun = Instant::now();
-    let (first, struck) = strike(runner, job, start, double.first)?;
+    let first = striker.strike(shared, start, double.first, Some(start.point.pc))?;
+    let runner = striker.runner()?;
     if let Injection::Failed(_) = first {
-        return observation(runner, job, start, first, None, End::Broken);
+        return observation(runner, job, start, first, missed(), End::Broken);
     }
-    let mut recorder = Runner::start(machine, Course::Record(log), template)?;
-    recorder.load(&struck, &runner.emulator.ram)?;
-    // Without a stop at its end: the record is complete when the emulator has ended.
-    let end = match recorder.finish(job, start.began)? {
-        End::Exit(0) => End::Complete,
-        end => end,
-    };
-    recorder.emulator.quit()?;
-    let alone = observation(&recorder, job, start, first.clone(), None, end)?;
+    let state = State::of(&mut runner.emulator)?.in_course_of(start.state);
+    let (recorder, end) = record(shared, &state, &runner.emulator.ram, start.began, log)?;
+    let alone = observation(&recorder, job, start, first.clone(), missed(), end)?;
     let patience = begun.elapsed() * 2 + PATIENCE;
-    let mut player = Runner::start(machine, Course::Replay(log), template)?;
-    player.load(&struck, &runner.emulator.ram)?;
-    player.goes_on();
+    let mut player = play(shared, &state, &runner.emulator.ram, log)?;
     // The recorder has ended, and its guest's memory is free.
     let spare = &recorder.emulator.ram;
     let Some((state, point)) = reach(&mut player.emulator, spare, job, double.after, patience)? else {
@@ -70,23 +61,44 @@ pub fn carry_out(
     };
     let mut console = start.console.clone();
     console.extend(player.console()?);
+    let state = state.in_course_of(start.state);
     let then = Start { state: &state, ram: spare, began: start.began, point, console };
-    runner.load(then.state, then.ram)?;
-    runner.watch_end(job)?;
-    let second = inject(&mut runner.emulator, job, double.second, None, point.physical)?;
+    let second = striker.strike(shared, &then, double.second, None)?;
+    let runner = striker.runner()?;
     let end = runner.finish(job, start.began)?;
     observation(runner, job, &then, first, Some(second), end)
 }
 
-/// Injects the first fault, and says how things are then.
+/// What is told of a second fault that was planned, and for which there was no place.
+fn missed() -> Option<Injection> {
+    Some(Injection::Failed("the point was not reached".to_owned()))
+}
+
+/// Records a run from a moment to its end, and how that was.
 ///
 /// # Errors
 /// If the emulator fails.
-pub fn strike(runner: &mut Runner, job: &Job, start: &Start<'_>, action: Action) -> Result<(Injection, State)> {
-    runner.load(start.state, start.ram)?;
-    let emulator = &mut runner.emulator;
-    let injection = inject(emulator, job, action, Some(start.point.pc), start.point.physical)?;
-    Ok((injection, State::of(emulator)?))
+pub fn record(shared: &Shared<'_>, state: &State, ram: &Ram, began: u32, log: &Path) -> Result<(Runner, End)> {
+    let mut recorder = Runner::on_course(shared.machine, Course::Record(log), &shared.template)?;
+    recorder.load(state, ram)?;
+    // Without a stop at its end: the record is complete when the emulator has ended.
+    let end = match recorder.finish(shared.job, began)? {
+        End::Exit(0) => End::Complete,
+        end => end,
+    };
+    recorder.emulator.quit()?;
+    Ok((recorder, end))
+}
+
+/// An emulator that is about to replay that.
+///
+/// # Errors
+/// If it fails.
+pub fn play(shared: &Shared<'_>, state: &State, ram: &Ram, log: &Path) -> Result<Runner> {
+    let mut player = Runner::on_course(shared.machine, Course::Replay(log), &shared.template)?;
+    player.load(state, ram)?;
+    player.goes_on();
+    Ok(player)
 }
 
 /// Replays until a failure was recorded and the target has executed `after` more instructions, and says how things are there. None if that
@@ -128,7 +140,7 @@ fn reach(
         // Only a step shows whether this instruction is executed now, or after an interrupt.
         let state = steps.look(spare)?;
         match steps.step()? {
-            Step::Instruction => return Ok(Some((state, Point { count: 0, pc, physical }))),
+            Step::Instruction => return Ok(Some((state, Point { count: 0, pc, physical, aborts: false }))),
             Step::Interrupt => {}
             Step::End => return Ok(None),
         }

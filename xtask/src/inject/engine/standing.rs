@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use experiment::{Injection, Job};
 
-use super::driver::Driver;
 use super::emulator::{Course, Emulator};
 use super::runner::Runner;
-use super::second::strike;
+use super::second::{play, record};
 use super::state::State;
 use super::steps::{Step, Steps};
+use super::striker::Striker;
 use super::{Shared, Start};
 use crate::inject::golden::Golden;
 use crate::inject::machine::Machine;
@@ -38,20 +38,24 @@ impl Standing {
     }
 }
 
-/// An emulator in which the first experiment's fault is injected.
-fn struck(shared: &Shared<'_>, driver: &mut Driver) -> Result<(Runner, Injection, State)> {
+/// An emulator in which the first experiment's fault is injected, the state that it is in, and ticks at the begin mark.
+fn struck(shared: &Shared<'_>) -> Result<(Runner, Injection, State, u32)> {
     let plan = shared.job.experiments.first().context("the job has no experiment")?;
     let point = shared.points.point(plan).map_err(anyhow::Error::msg)?;
+    let mut driver = shared.driver()?;
     if let Err(why) = driver.go_to(point)? {
         bail!("{why}");
     }
     let (state, console) = (State::of(&mut driver.emulator)?, driver.console()?);
     let start = Start { state: &state, ram: &driver.emulator.ram, began: driver.began, point, console };
-    let mut runner = shared.runner()?;
-    match strike(&mut runner, shared.job, &start, plan.action)? {
-        (Injection::Failed(why), _) => bail!("{why}"),
-        (injection, struck) => Ok((runner, injection, struck)),
+    let mut striker = Striker::default();
+    let injection = striker.strike(shared, &start, plan.action, Some(plan.pc))?;
+    if let Injection::Failed(why) = injection {
+        bail!("{why}");
     }
+    let mut runner = striker.into_runner()?;
+    let struck = State::of(&mut runner.emulator)?.in_course_of(&state);
+    Ok((runner, injection, struck, driver.began))
 }
 
 /// Carries out the injection of a job's first experiment, and leaves the guest there, for gdb.
@@ -60,8 +64,10 @@ fn struck(shared: &Shared<'_>, driver: &mut Driver) -> Result<(Runner, Injection
 /// If an emulator fails.
 pub fn stand(machine: &Machine, golden: &Golden, job: &Job) -> Result<Standing> {
     let shared = Shared::new(machine, golden, job)?;
-    let mut driver = shared.driver()?;
-    let (runner, injection, _) = struck(&shared, &mut driver)?;
+    let (struck, injection, state, _) = struck(&shared)?;
+    // One that neither records nor replays: interrupts and timers wait while gdb makes single steps.
+    let mut runner = Runner::on_course(machine, Course::Own, &shared.template)?;
+    runner.load(&state, &struck.emulator.ram)?;
     let mut emulator = runner.emulator;
     emulator.gdb.leave()?;
     Ok(Standing { injection, socket: emulator.gdb_socket(), emulator })
@@ -81,15 +87,9 @@ pub fn trace(
 ) -> Result<Injection> {
     let shared = Shared::new(machine, golden, job)?;
     let log = machine.folder.path().join("struck");
-    let mut driver = shared.driver()?;
-    let (runner, injection, state) = struck(&shared, &mut driver)?;
-    let mut recorder = Runner::start(machine, Course::Record(&log), &shared.template)?;
-    recorder.load(&state, &runner.emulator.ram)?;
-    recorder.finish(job, driver.began)?;
-    recorder.emulator.quit()?;
-    let mut player = Runner::start(machine, Course::Replay(&log), &shared.template)?;
-    player.load(&state, &runner.emulator.ram)?;
-    player.goes_on();
+    let (runner, injection, state, began) = struck(&shared)?;
+    record(&shared, &state, &runner.emulator.ram, began, &log)?;
+    let mut player = play(&shared, &state, &runner.emulator.ram, &log)?;
     let mut steps = Steps::new(&mut player.emulator, job)?;
     loop {
         let pc = steps.pc()?;

@@ -33,7 +33,12 @@ const NAME: &str = "state";
 
 /// State of processor and devices at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State(Vec<u8>);
+pub struct State {
+    /// The stream, without the next.
+    bytes: Vec<u8>,
+    /// The section that only emulators have that record or replay, and where it belongs.
+    course: Option<(usize, Vec<u8>)>,
+}
 
 impl State {
     /// Takes it. The emulator stands.
@@ -49,19 +54,33 @@ impl State {
 
     fn parse(mut bytes: Vec<u8>) -> Result<State> {
         ensure!(bytes.starts_with(&HEADER), "the state of the devices does not begin as expected");
-        if let Some(name) = find(&bytes, REPLAY) {
-            // First byte, number, name; footer, number; then the next section.
-            let start = name.checked_sub(5).filter(|start| bytes[*start] == FULL);
-            let start = start.context("the state of the devices has a section without a beginning")?;
-            let mut footer = vec![FOOTER];
-            footer.extend_from_slice(&bytes[start + 1..start + 5]);
-            footer.push(FULL);
-            let length =
-                find(&bytes[start..], &footer).context("the state of the devices has a section without an end")?;
-            bytes.drain(start..start + length + footer.len() - 1);
+        let length = bytes.len();
+        ensure!(length <= ROOM, "the state of the devices has {length} bytes, more than {ROOM}");
+        let Some(name) = find(&bytes, REPLAY) else { return Ok(State { bytes, course: None }) };
+        // First byte, number, name; footer, number; then the next section.
+        let start = name.checked_sub(5).filter(|start| bytes[*start] == FULL);
+        let start = start.context("the state of the devices has a section without a beginning")?;
+        let mut footer = vec![FOOTER];
+        footer.extend_from_slice(&bytes[start + 1..start + 5]);
+        footer.push(FULL);
+        let length = find(&bytes[start..], &footer).context("the state of the devices has a section without an end")?;
+        let course = bytes.drain(start..start + length + footer.len() - 1).collect();
+        Ok(State { bytes, course: Some((start, course)) })
+    }
+
+    /// The same, with what an emulator that records or replays must know of its course from another state: one that this has developed from.
+    pub fn in_course_of(mut self, other: &State) -> State {
+        self.course.clone_from(&other.course);
+        self
+    }
+
+    /// The stream, for an emulator that has a course, or for one that has none.
+    fn stream(&self, course: bool) -> Vec<u8> {
+        let mut bytes = self.bytes.clone();
+        if let Some((start, section)) = self.course.as_ref().filter(|_| course) {
+            bytes.splice(*start..*start, section.iter().copied());
         }
-        ensure!(bytes.len() <= ROOM, "the state of the devices has {} bytes, more than {ROOM}", bytes.len());
-        Ok(State(bytes))
+        bytes
     }
 
     /// Instructions executed since the machine was switched on.
@@ -69,9 +88,10 @@ impl State {
     /// # Errors
     /// If the state does not say so.
     pub fn instructions(&self) -> Result<u64> {
-        let place =
-            find(&self.0, COUNT).context("the state of the devices has no count of instructions")? + COUNT.len() + 8;
-        let bytes = self.0.get(place..place + 8).context("the state of the devices ends too early")?;
+        let place = find(&self.bytes, COUNT).context("the state of the devices has no count of instructions")?
+            + COUNT.len()
+            + 8;
+        let bytes = self.bytes.get(place..place + 8).context("the state of the devices ends too early")?;
         let bytes = bytes.try_into().context("the state of the devices ends too early")?;
         Ok(u64::from_be_bytes(bytes))
     }
@@ -115,6 +135,8 @@ impl Template {
 pub struct Slot {
     file: File,
     place: u64,
+    /// Whether the emulator goes from one state to another while it records: it must be told each time where in its course it is.
+    course: bool,
     /// Whether a state was loaded, and the guest has not gone on since.
     fresh: bool,
 }
@@ -124,12 +146,12 @@ impl Slot {
     ///
     /// # Errors
     /// If the file cannot be written, or the emulator does not take it.
-    pub fn new(emulator: &mut Emulator, template: &Template) -> Result<Slot> {
+    pub fn new(emulator: &mut Emulator, template: &Template, course: bool) -> Result<Slot> {
         let path = emulator.folder().join("slot");
         std::fs::write(&path, &template.bytes).with_context(|| format!("cannot write {}", path.display()))?;
         let file = json!({ "driver": "file", "filename": path });
         emulator.qmp.execute("blockdev-add", json!({ "driver": "qcow2", "node-name": NAME, "file": file }))?;
-        Ok(Slot { file: writable(&path)?, place: template.place, fresh: false })
+        Ok(Slot { file: writable(&path)?, place: template.place, course, fresh: false })
     }
 
     /// Puts the emulator into a state. Its memory is anything after that: [`super::memory::Ram::become_like`] must follow.
@@ -141,7 +163,9 @@ impl Slot {
             // QEMU 7.2 does not survive a second state if the guest has not run between.
             emulator.gdb.step()?;
         }
-        self.file.write_all_at(&state.0, self.place).context("cannot write the state of the devices")?;
+        self.file
+            .write_all_at(&state.stream(self.course), self.place)
+            .context("cannot write the state of the devices")?;
         self.fresh = true;
         emulator.qmp.command(&format!("loadvm {NAME}"))
     }
@@ -176,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn the_replayers_own_section_is_left_out() {
+    fn the_section_of_the_course_is_taken_out_and_put_in() {
         let mut clock = b"\x0ctimer/icount\0\0\0\x01".to_vec();
         clock.extend(5u64.to_be_bytes());
         clock.extend(0x1234_5678_9abcu64.to_be_bytes());
@@ -184,10 +208,12 @@ mod tests {
         // What looks like a footer in its midst is none: no section follows.
         let own = section(1, "replay", &[1, FOOTER, 0, 0, 0, 1, 7]);
         let with = stream(&[others[0].clone(), own, others[1].clone()]);
-        let state = State::parse(with).expect("a stream");
-        assert_eq!(state, State(stream(&others)));
+        let state = State::parse(with.clone()).expect("a stream");
         assert_eq!(state.instructions().expect("it counts"), 0x1234_5678_9abc);
-        assert_eq!(State::parse(stream(&others)).expect("a stream"), state);
+        assert_eq!((state.stream(false), state.stream(true)), (stream(&others), with.clone()));
+        let plain = State::parse(stream(&others)).expect("a stream");
+        assert_eq!((plain.stream(false), plain.stream(true)), (stream(&others), stream(&others)));
+        assert_eq!(plain.in_course_of(&state).stream(true), with);
     }
 
     #[test]
