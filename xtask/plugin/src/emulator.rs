@@ -224,11 +224,14 @@ impl Internals {
     }
 
     /// If the processor sleeps, lets virtual time jump to what it sleeps for. Whether it did sleep.
+    ///
+    /// The processor is halted a little before its thread has counted the instructions up to there. Were time to jump in between, it would
+    /// jump to somewhere else. When that thread sleeps it has counted them: it waits to be woken, or for the lock that is held here.
     pub fn pump(&self) -> bool {
         self.alone(|| {
             // SAFETY: the lock is held, as in the emulator's own main loop, which does the same.
             unsafe {
-                let idle = (self.all_idle)();
+                let idle = (self.all_idle)() && processor_sleeps();
                 if idle {
                     (self.warp)();
                     (self.run_timers)(VIRTUAL);
@@ -237,4 +240,11 @@ impl Internals {
             }
         })
     }
+}
+
+/// Whether the processor's thread sleeps: in a child it is the one that the process began with.
+fn processor_sleeps() -> bool {
+    // The state stands behind the name, which is in brackets (proc_pid_stat(5)).
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('S'))
 }
