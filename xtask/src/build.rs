@@ -11,7 +11,7 @@ use crate::board::Choice;
 use crate::demo;
 use crate::disk;
 use crate::image::Start;
-use crate::run::FILE_SERVICE;
+use crate::run::{FILE_SERVICE, WEB_SERVER};
 use crate::workspace::Workspace;
 
 /// Builds the bootable image and says where it is.
@@ -31,6 +31,9 @@ pub struct Build {
     /// Failures that the demonstration injects
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u16).range(0..=0x7fff))]
     failures: u16,
+    /// With the web server, for a machine that has a network card
+    #[arg(long)]
+    net: bool,
 }
 
 impl Build {
@@ -39,8 +42,11 @@ impl Build {
         let system = System::build(workspace, self.board.board)?;
         let disk = disk::load(self.disk.as_deref(), system.service(FILE_SERVICE)?.common.value as usize)?;
         let argument = demo::argument(self.seed, self.failures, true);
-        let bootable =
-            system.pack("curios", &[Start { program: demo::PROGRAM, instances: 1, argument }], Some(&disk))?;
+        let mut starts = vec![Start { program: demo::PROGRAM, instances: 1, argument }];
+        if self.net {
+            starts.push(Start { program: WEB_SERVER, instances: 1, argument: 0 });
+        }
+        let bootable = system.pack("curios", &starts, Some(&disk))?;
         if let Some(out) = &self.out {
             std::fs::copy(bootable.path(), out).with_context(|| format!("cannot write {}", out.display()))?;
         }

@@ -24,6 +24,8 @@ pub type Session = rt::Session<Opaque<Sockets>>;
 const BATCH: usize = 32;
 /// How often a stack without a card looks for one, in microseconds.
 const SEARCH: u64 = 1_000_000;
+/// How often neighbours are heard once more at least, if anything happens at all, in microseconds.
+const RECALL: u64 = 1_000_000;
 /// After so many failures in a row frames are taken one at a time.
 const CAREFUL: u32 = 1;
 /// After so many the first one is dropped unread. The kernel would drop the session after one more.
@@ -80,6 +82,8 @@ pub struct Server<M> {
     sweep: u64,
     /// When to look for a card again; `None`: it is there.
     search: Option<u64>,
+    /// When neighbours are heard once more.
+    recall: u64,
     /// Where random numbers come from.
     pub(crate) random: u64,
 }
@@ -110,6 +114,7 @@ impl<M: Machine> Server<M> {
             armed: Some(0),
             sweep: 0,
             search: (!linked).then_some(0),
+            recall: 0,
             random,
         }
     }
@@ -357,9 +362,10 @@ fn half_open(phase: Phase, state: tcp::State) -> bool {
     matches!(phase, Phase::Pending(_)) && state == tcp::State::SynReceived
 }
 
-/// A connection that is over, but for the time that it must be remembered.
+/// A connection that is over, but for the time that it must be remembered, or for a peer that does not end it: all that was sent has
+/// arrived.
 fn over(phase: Phase, state: tcp::State) -> bool {
-    phase == Phase::Orphan && state == tcp::State::TimeWait
+    phase == Phase::Orphan && matches!(state, tcp::State::TimeWait | tcp::State::FinWait2)
 }
 
 /// The slot of this kind that is longest in its use.
@@ -465,7 +471,10 @@ impl<M: Machine> Service for Server<M> {
         self.sweep = now;
         self.find_card(now);
         self.look(now);
-        self.stack.keep_house(self.shared, now);
+        if self.stack.keep_house(self.shared, now) || now >= self.recall {
+            self.stack.recall(self.shared, now);
+            self.recall = now + RECALL;
+        }
         self.forward();
         self.next()
     }

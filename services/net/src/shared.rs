@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{Configuration, Statistics};
+use crate::{Address, Configuration, Statistics};
 
 /// Neighbours that are remembered.
 pub const NEIGHBOURS: usize = 8;
@@ -18,6 +18,13 @@ pub struct Announcement {
     pub length: u32,
     /// Its bytes.
     pub bytes: [u8; ANNOUNCEMENT],
+}
+
+impl Announcement {
+    /// The address that it is about.
+    fn address(&self) -> Option<&[u8]> {
+        announced(self.bytes.get(..self.length as usize)?)
+    }
 }
 
 /// The region.
@@ -43,18 +50,22 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Remembers a frame in which a neighbour says where it is, in place of an earlier one of the same sender.
+    /// Remembers a frame in which a neighbour says where it is, in place of an earlier one about the same address. Those about
+    /// the routers are not forgotten for others.
     pub fn remember(&mut self, frame: &[u8]) {
-        let Some(sender) = frame.get(6..12).filter(|_| frame.len() <= ANNOUNCEMENT) else { return };
-        let same = |known: &Announcement| {
-            known.length as usize == frame.len() && known.bytes.get(6..12) == Some(sender) && {
-                // ARP (RFC 826): the sender's protocol address; NDP (RFC 4861, 4.4): the target.
-                let place = if frame.len() < 80 { 28..32 } else { 62..78 };
-                known.bytes.get(place.clone()) == frame.get(place)
+        let Some(address) = announced(frame).filter(|_| frame.len() <= ANNOUNCEMENT) else { return };
+        let place = self.neighbours.iter().position(|known| known.address() == Some(address));
+        let place = place.unwrap_or_else(|| {
+            for _ in 0..NEIGHBOURS {
+                self.next_neighbour = self.next_neighbour.wrapping_add(1);
+                let oldest = self.neighbours[self.next_neighbour as usize % NEIGHBOURS].address();
+                let is_router = |gateway: &Address| {
+                    gateway.family != 0 && oldest == gateway.ip.get(..oldest.map_or(0, <[u8]>::len))
+                };
+                if !self.configuration.gateways.iter().any(is_router) {
+                    break;
+                }
             }
-        };
-        let place = self.neighbours.iter().position(same).unwrap_or_else(|| {
-            self.next_neighbour = self.next_neighbour.wrapping_add(1);
             self.next_neighbour as usize % NEIGHBOURS
         });
         let known = &mut self.neighbours[place];
@@ -74,6 +85,11 @@ impl Shared {
     }
 }
 
+/// The address that a frame is about: in ARP (RFC 826) that of the sender, in NDP (RFC 4861, 4.4) the target.
+fn announced(frame: &[u8]) -> Option<&[u8]> {
+    frame.get(if frame.len() < 80 { 28..32 } else { 62..78 })
+}
+
 /// A number that looks random, from one that need not (`splitmix64`, Steele and others, OOPSLA 2014).
 pub fn mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -90,18 +106,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_neighbour_is_remembered_once_and_the_oldest_forgotten() {
+    fn a_neighbour_is_remembered_once_and_the_oldest_forgotten_but_for_routers() {
         let mut shared = Shared::new_zeroed();
-        let frame = |number: u8| {
+        let frame = |number: u8, card: u8| {
             let mut frame = [number; 42];
-            frame[0] = 1;
+            frame[6] = card;
             frame
         };
-        for number in (1..=NEIGHBOURS as u8 + 1).chain([NEIGHBOURS as u8]) {
-            shared.remember(&frame(number));
+        shared.configuration.gateways[0] = Address::of([3, 3, 3, 3].into());
+        for number in (1..=NEIGHBOURS as u8 + 4).chain([NEIGHBOURS as u8]) {
+            shared.remember(&frame(number, 0));
         }
+        shared.remember(&frame(9, 77));
         shared.remember(&[0; ANNOUNCEMENT + 1]);
-        let known: std::vec::Vec<u8> = shared.remembered().map(|frame| frame[1]).collect();
-        assert_eq!(known, (2..=NEIGHBOURS as u8 + 1).collect::<std::vec::Vec<u8>>());
+        let mut known: std::vec::Vec<u8> = shared.remembered().map(|frame| frame[1]).collect();
+        known.sort_unstable();
+        assert_eq!(known, [3, 6, 7, 8, 9, 10, 11, 12]);
+        assert!(shared.remembered().any(|frame| frame[1] == 9 && frame[6] == 77));
     }
 }

@@ -62,11 +62,17 @@ impl Stack {
             shared.configured = 1;
         }
         stack.apply(&shared.configuration);
-        for frame in shared.remembered() {
-            stack.receive(Some(frame), now);
-        }
+        stack.recall(shared, now);
         stack.outbox.clear();
         stack
+    }
+
+    /// Hears once more where neighbours are. The library forgets that when an address changes, and when others crowd them out; and
+    /// it asks for one neighbour a second, so that whoever makes it ask for many would keep it from the router.
+    pub fn recall(&mut self, shared: &Shared, now: u64) {
+        for frame in shared.remembered() {
+            self.receive(Some(frame), now);
+        }
     }
 
     /// Sets the interface up.
@@ -122,8 +128,9 @@ impl Stack {
         })
     }
 
-    /// DHCP and SLAAC: asks where that is due, and notes in the common region what has changed.
-    pub fn keep_house(&mut self, shared: &mut Shared, now: u64) {
+    /// DHCP and SLAAC: asks where that is due, and notes in the common region what has changed. Whether addresses have.
+    pub fn keep_house(&mut self, shared: &mut Shared, now: u64) -> bool {
+        let before = shared.configuration.addresses;
         let automatic = shared.configuration.automatic == 1;
         match self.dhcp {
             None if automatic && now >= shared.renew_at => self.dhcp = Some(self.own.add(dhcpv4::Socket::new())),
@@ -165,6 +172,7 @@ impl Stack {
             shared.renew_at = now + RENEWAL;
         }
         self.note_addresses(&mut shared.configuration);
+        shared.configuration.addresses != before
     }
 
     /// When the stack itself is to be asked again, in microseconds.

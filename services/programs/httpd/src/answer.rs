@@ -6,7 +6,9 @@ use core::fmt::Write;
 
 use abi::info::{ObjectInfo, ObjectState};
 use fs::{Entries, FsClient, FsError, listing};
+use net::{NetClient, Statistics};
 use rt::{CallError, sys};
+use zerocopy::{FromZeros, IntoBytes};
 
 /// The page about the services, and what it asks for again and again.
 pub const STATUS_PAGE: &str = "-/status";
@@ -192,7 +194,7 @@ non-scaling-stroke stroke-width=2 points='${F.map((p,i)=>(N-F.length+i)+','+(98-
 show('plot',line(1,'#888')+line(0,'#e33'))}catch(e){show('up','no answer: '+e)}setTimeout(look,1000)}look()";
 
 /// The figures, as JSON.
-pub fn status_data() -> String {
+pub fn status_data(net: &NetClient) -> String {
     let mut data = String::new();
     let (mut failures, mut restarts) = (0u64, 0u64);
     for info in (0..).map_while(|index| sys::info::<ObjectInfo>(index).ok()) {
@@ -214,7 +216,14 @@ pub fn status_data() -> String {
         );
     }
     let uptime = sys::time_us().unwrap_or(0) / 1000;
-    format!("{{\"uptime_ms\":{uptime},\"failures\":{failures},\"restarts\":{restarts},\"services\":[{data}]}}")
+    // Without an answer they are 0; the stack has just carried the question.
+    let mut frames = Statistics::new_zeroed();
+    let _ = net.statistics(frames.as_mut_bytes());
+    format!(
+        "{{\"uptime_ms\":{uptime},\"failures\":{failures},\"restarts\":{restarts},\"received\":{},\"sent\":{},\
+         \"shunned\":{},\"turned_away\":{},\"services\":[{data}]}}",
+        frames.received, frames.sent, frames.shunned, frames.turned_away
+    )
 }
 
 #[cfg(test)]

@@ -24,8 +24,9 @@ enum Work {
     Sending { fd: u32, left: u64 },
     /// Storing what is left of a file.
     Storing { fd: u32, left: u64, path: String, created: bool },
-    /// Reading what a refused request still sends, so that the peer sees the answer, at most so much.
-    Draining { left: u64 },
+    /// The answer is the last one. Reading what a refused request still sends, so that the peer sees the answer and not the end
+    /// of the connection, at most so much.
+    Draining { left: u64, ended: bool },
     /// Nothing more, when the output is gone.
     Ending,
 }
@@ -79,7 +80,7 @@ impl Connection {
         match self.work {
             _ if self.sent < self.output.len() => writable,
             Work::Sending { .. } => writable,
-            Work::Storing { left: 0, .. } | Work::Ending => true,
+            Work::Storing { left: 0, .. } | Work::Draining { ended: false, .. } | Work::Ending => true,
             Work::Storing { .. } | Work::Draining { .. } => readable || !self.input.is_empty(),
             Work::Waiting => readable || self.unread,
         }
@@ -180,7 +181,12 @@ impl Connection {
                 }
                 Ok(Turn::Moved)
             }
-            Work::Draining { left } => {
+            Work::Draining { ended: ended @ false, .. } => {
+                *ended = true;
+                net.shutdown(self.socket)?;
+                Ok(Turn::Moved)
+            }
+            Work::Draining { left, .. } => {
                 let length =
                     if self.input.is_empty() { net.recv(self.socket, buffer)? as usize } else { self.input.len() };
                 self.input.clear();
@@ -204,7 +210,7 @@ impl Connection {
                 self.input.drain(..length);
                 self.unread = !self.input.is_empty();
                 self.keep = request.keep;
-                Ok(self.begin(fs, request))
+                Ok(self.begin(net, fs, request))
             }
             Ok(None) => {
                 let room = HEAD_MAX + 1 - self.input.len().min(HEAD_MAX);
@@ -222,13 +228,13 @@ impl Connection {
                 self.keep = false;
                 self.input.clear();
                 self.say(status, "", true);
-                self.work = Work::Draining { left: 64 << 10 };
+                self.work = Work::Draining { left: 64 << 10, ended: false };
                 Ok(Turn::Moved)
             }
         }
     }
 
-    fn begin(&mut self, fs: &FsClient, request: Request) -> Turn {
+    fn begin(&mut self, net: &NetClient, fs: &FsClient, request: Request) -> Turn {
         if request.method == Method::Put {
             return self.begin_storing(fs, request);
         }
@@ -236,7 +242,7 @@ impl Connection {
             // A body that means nothing: where it ends is not worth finding out.
             self.keep = false;
         }
-        match self.page(fs, &request) {
+        match self.page(net, fs, &request) {
             Ok(()) => Turn::Moved,
             Err(error) if error.session_is_gone() => Turn::Lost("fs"),
             Err(error) => {
@@ -247,12 +253,12 @@ impl Connection {
     }
 
     /// Answers a request for a page or a file.
-    fn page(&mut self, fs: &FsClient, request: &Request) -> Result<(), CallError<FsError>> {
+    fn page(&mut self, net: &NetClient, fs: &FsClient, request: &Request) -> Result<(), CallError<FsError>> {
         let content = request.method == Method::Get;
         let html = "text/html; charset=utf-8";
         let made = match request.path.as_str() {
             answer::STATUS_PAGE => Some((answer::status_page(), html)),
-            answer::STATUS_DATA => Some((answer::status_data(), "application/json")),
+            answer::STATUS_DATA => Some((answer::status_data(net), "application/json")),
             path => match fs.stat(path.as_bytes()) {
                 Ok(stat) if stat.is_dir() && !request.slash => {
                     let name = path.rsplit('/').next().unwrap_or_default();
@@ -336,7 +342,8 @@ impl Connection {
                 self.keep = false;
                 self.say(answer::status_of(&error), "", true);
                 // A client that waits for the word to go on sends nothing.
-                self.work = if request.expects { Work::Ending } else { Work::Draining { left: request.length } };
+                self.work =
+                    if request.expects { Work::Ending } else { Work::Draining { left: request.length, ended: false } };
                 Turn::Moved
             }
         }
@@ -367,7 +374,7 @@ impl Connection {
         self.give_up(fs);
         self.keep = false;
         self.say(answer::status_of(&error), "", true);
-        self.work = Work::Draining { left };
+        self.work = Work::Draining { left, ended: false };
         Turn::Moved
     }
 

@@ -126,8 +126,11 @@ fn serve() -> Result<(), CallError<NetError>> {
                 Turn::Blocked | Turn::Over => {
                     connection.give_up(&sessions.fs);
                     moved = true;
-                    // One that was reset is gone already.
-                    let _ = sessions.net.close(connection.socket);
+                    // One that was reset is gone already. One whose peer does nothing is not waited for any longer.
+                    let _ = match turn {
+                        Turn::Over => sessions.net.close(connection.socket),
+                        _ => sessions.net.abort(connection.socket),
+                    };
                     false
                 }
             }
