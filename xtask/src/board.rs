@@ -4,7 +4,9 @@ use boards::{BOARDS, USUAL};
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
-pub use boards::{Board, Emulator};
+#[cfg(test)]
+pub use boards::Loader;
+pub use boards::{Board, Emulator, LoaderFile, Place, Staging};
 
 /// The board of whoever names none.
 pub const DEFAULT: &Board = boards::CHOSEN;

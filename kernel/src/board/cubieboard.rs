@@ -1,7 +1,7 @@
 //! Cubieboard: Allwinner A10, Cortex-A8. QEMU models enough of it for everything but the watchdog, which it accepts and
 //! ignores: there a restart ends the emulator, and a kernel that hangs stays so.
 
-use crate::{Board, Emulator, Range};
+use crate::{Board, Emulator, Loader, LoaderFile, Place, Range, Staging};
 
 /// The board.
 pub const BOARD: Board = Board {
@@ -29,6 +29,18 @@ pub const BOARD: Board = Board {
         hyp: false,
         options: &["-nic", "user"],
     }),
+    loader: Loader {
+        package: "u-boot-sunxi",
+        architecture: Some("armhf"),
+        folder: "Cubieboard",
+        // The boot ROM reads the first stage by sectors, and this the second, which lies right behind it.
+        files: &[LoaderFile {
+            name: "u-boot-sunxi-with-spl.bin",
+            place: Place::Byte(8192),
+            marks: (4, &[b"eGON.BT0"]),
+        }],
+        kernel: Staging::InPlace,
+    },
 };
 
 /// The drivers of what the kernel needs.

@@ -51,6 +51,8 @@ pub struct Board {
     pub tick: u32,
     /// The emulator's model of it; `None` if it has none.
     pub emulator: Option<Emulator>,
+    /// What starts the kernel from a card.
+    pub loader: Loader,
 }
 
 /// A board as QEMU models it.
@@ -64,6 +66,73 @@ pub struct Emulator {
     pub hyp: bool,
     /// Options that it needs: what its network interface is connected to, if the system does not use one.
     pub options: &'static [&'static str],
+}
+
+/// A board's boot loader, a U-Boot as Debian packages it: what a card must hold of it, and how it loads the kernel.
+///
+/// What stands here of a U-Boot's configuration was read in its package's `usr/share/doc/*/configs`.
+#[derive(Clone, Copy, Debug)]
+pub struct Loader {
+    /// Debian's package.
+    pub package: &'static str,
+    /// Debian's architecture of the package, if it is not for all.
+    pub architecture: Option<&'static str>,
+    /// Folder of its files in the package's `usr/lib/u-boot`.
+    pub folder: &'static str,
+    /// Its files.
+    pub files: &'static [LoaderFile],
+    /// How it loads the kernel.
+    pub kernel: Staging,
+}
+
+/// One file of a boot loader.
+#[derive(Clone, Copy, Debug)]
+pub struct LoaderFile {
+    /// Its name, in the package as well as on the card.
+    pub name: &'static str,
+    /// Where it goes.
+    pub place: Place,
+    /// What it is known by: an offset, and what may stand there; nothing: anything.
+    pub marks: (usize, &'static [&'static [u8]]),
+}
+
+/// Where a file of a boot loader goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Into the FAT volume, under its own name.
+    Volume,
+    /// To this byte of the card, outside all partitions: the boot ROM reads it from there.
+    Byte(u64),
+    /// Not onto the card: an emulator gets it as its firmware.
+    Firmware,
+}
+
+/// Where a boot loader loads the kernel's image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Staging {
+    /// So that the kernel lies where it is linked: U-Boot then copies nothing, and its limit on what it copies does not count.
+    InPlace,
+    /// At this address, from which it copies at most so many bytes (`CONFIG_SYS_BOOTM_LEN`).
+    Copied(u32, usize),
+}
+
+impl Loader {
+    /// The boot loader of a board with a processor of TI, whose boot ROM reads FAT.
+    pub const fn of_ti(folder: &'static str) -> Loader {
+        /// First words of U-Boot's legacy images, and of device trees, which its newer images are.
+        const IMAGES: &[&[u8]] = &[&[0x27, 0x05, 0x19, 0x56], &[0xd0, 0x0d, 0xfe, 0xed]];
+        Loader {
+            package: "u-boot-omap",
+            architecture: Some("armhf"),
+            folder,
+            files: &[
+                // With a configuration header, as the ROM wants it on a card (AM335x TRM 26.1.10).
+                LoaderFile { name: "MLO", place: Place::Volume, marks: (20, &[b"CHSETTINGS"]) },
+                LoaderFile { name: "u-boot.img", place: Place::Volume, marks: (0, IMAGES) },
+            ],
+            kernel: Staging::InPlace,
+        }
+    }
 }
 
 impl Board {
@@ -107,6 +176,9 @@ mod tests {
                 assert!(start % 0x1000 == 0 && end % 0x1000 == 0 && start < end, "{name}: {what}");
                 assert!(board.grantable(*start, end - start), "{name}: {what} cannot be granted");
             }
+            // The header of the kernel's image lies below the kernel, in memory.
+            assert!(board.load_address - board.memory_base >= 0x1000, "{name}");
+            assert!(!board.loader.files.is_empty(), "{name}");
             if let Some(emulator) = &board.emulator {
                 assert!(!emulator.processors.is_empty(), "{name}");
             }

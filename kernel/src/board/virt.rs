@@ -3,7 +3,7 @@
 //!
 //! It has no watchdog of its own. (QEMU offers a PCI card with one, i6300esb, for which the kernel would need a driver of PCI.)
 
-use crate::{Board, Emulator, Range};
+use crate::{Board, Emulator, Loader, LoaderFile, Place, Range, Staging};
 
 /// The board.
 pub const BOARD: Board = Board {
@@ -32,6 +32,14 @@ pub const BOARD: Board = Board {
         hyp: true,
         options: &["-nic", "none"],
     }),
+    loader: Loader {
+        package: "u-boot-qemu",
+        architecture: None,
+        folder: "qemu_arm",
+        files: &[LoaderFile { name: "u-boot.bin", place: Place::Firmware, marks: (0, &[]) }],
+        // QEMU leaves its device tree right below the kernel.
+        kernel: Staging::Copied(0x4400_0000, 64 << 20),
+    },
 };
 
 /// The drivers of what the kernel needs.

@@ -14,15 +14,13 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::artefact::System;
-use crate::board::{Board, Choice};
+use crate::board::{Board, Choice, Place};
 use crate::demo;
 use crate::disk;
 use crate::host;
 use crate::image::Start;
 use crate::run::FILE_SERVICE;
 use crate::workspace::Workspace;
-
-use loader::{Loader, Place};
 
 /// The kernel with its boot image, on the card.
 const KERNEL: &str = "curios.img";
@@ -114,20 +112,19 @@ impl Content {
     /// What cannot be built, had, or made to fit.
     pub fn card(&self, workspace: &Workspace) -> Result<Card> {
         let board = self.board.board;
-        let loader = Loader::of(board)?;
         // Before anything is built: it may not be had.
-        let found = loader.files(workspace, self.u_boot.as_deref())?;
+        let found = loader::files(workspace, board, self.u_boot.as_deref())?;
         let system = System::build(workspace, board)?;
         let disk = disk::load(self.disk.as_deref(), system.service(FILE_SERVICE)?.common.value as usize)?;
         let argument = demo::argument(self.seed, self.failures, true);
         let start = Start { program: demo::PROGRAM, instances: 1, argument };
         let bootable = system.pack("curios", &[start], Some(&disk))?;
         let bootable = std::fs::read(bootable.path()).context("cannot read the image just made")?;
-        let (kernel, script) = loader.kernel_and_script(board, &bootable, KERNEL)?;
+        let (kernel, script) = loader::kernel_and_script(board, &bootable, KERNEL)?;
 
         let (mut files, mut raw, mut firmware) = (vec![(KERNEL, kernel), (SCRIPT, script)], Vec::new(), None);
         let mut named = Vec::new();
-        for (part, (path, bytes)) in loader.parts.iter().zip(&found) {
+        for (part, (path, bytes)) in board.loader.files.iter().zip(&found) {
             match part.place {
                 Place::Volume => files.push((part.name, bytes.clone())),
                 Place::Byte(start) => {

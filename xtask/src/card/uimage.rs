@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use zerocopy::big_endian::U32;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::{Immutable, IntoBytes};
 
 /// First word of a header, `IH_MAGIC`.
 const MAGIC: u32 = 0x2705_1956;
@@ -18,7 +18,7 @@ enum Kind {
     Script,
 }
 
-#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(IntoBytes, Immutable)]
 #[repr(C)]
 struct Header {
     magic: U32,
@@ -57,11 +57,6 @@ pub fn script(name: &str, text: &str) -> Result<Vec<u8>> {
     let length = u32::try_from(text.len()).context("the boot script is too long")?;
     let list = [U32::new(length), U32::new(0)];
     image(Kind::Script, name, 0, &[list.as_bytes(), text.as_bytes()].concat())
-}
-
-/// Whether these bytes begin as an image does. Its sums are not looked at.
-pub fn is_image(bytes: &[u8]) -> bool {
-    Header::ref_from_prefix(bytes).is_ok_and(|(header, _)| header.magic.get() == MAGIC)
 }
 
 fn image(kind: Kind, name: &str, load: u32, bytes: &[u8]) -> Result<Vec<u8>> {
@@ -109,7 +104,6 @@ mod tests {
         let mut padded = name.as_bytes().to_vec();
         padded.resize(32, 0);
         assert_eq!(image, [head, &padded, data].concat());
-        assert!(is_image(image) && !is_image(&image[1..]));
     }
 
     #[test]
