@@ -1,7 +1,10 @@
 //! From reset or boot loader to the first Rust function, in a known state.
 //!
 //! Nothing is assumed of the MMU, the caches or the mode, except that the code runs
-//! where it is linked and that address translation, if on, is the identity for it.
+//! where it is linked and that address translation, if on, is the identity for it: short or long descriptors, in SVC or HYP.
+//!
+//! With the caches on, the loader's copy of this image may lie in them alone: they are cleaned before they are switched off,
+//! and once more afterwards, when nothing can come into them any more (ARM ARM B2.2.7).
 
 use core::arch::global_asm;
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -26,13 +29,30 @@ global_asm!(
 _start:
     mov     r11, r2
     mov     r6, #0
+    bl      arch_clean_invalidate_all
+    @ SCTLR (B4.1.130): off are MMU, caches, branch prediction, alignment checks (M, C, I, Z, A), high vectors (V),
+    @ exceptions in Thumb state or big endian (TE, EE), and write-implies-XN (WXN, UWXN). From HYP it is that of SVC.
+    mrc     p15, 0, r0, c1, c0, 0
+    ldr     r1, =0x42183807
+    bic     r0, r0, r1
+    mcr     p15, 0, r0, c1, c0, 0
+    isb
     mrs     r0, cpsr
     and     r1, r0, #0x1f
     cmp     r1, #0x1a               @ HYP (ARM ARM B1.3.1)
     bne     1f
-    @ Leave HYP: timers and counter open to PL1 (B8.1.11 CNTHCTL), no traps, then ERET to SVC.
+    @ Leave HYP: its MMU and caches off (B4.1.76 HSCTLR: the bits that are one), timers and counter open to PL1 (B8.1.11 CNTHCTL),
+    @ no traps (HCPTR's are ones where there is nothing to trap), the processor's own identity, then ERET to SVC.
     .arch_extension virt
     mov     r6, #1
+    ldr     r0, =0x30c50830
+    mcr     p15, 4, r0, c1, c0, 0
+    ldr     r0, =0x33ff
+    mcr     p15, 4, r0, c1, c1, 2   @ HCPTR
+    mrc     p15, 0, r0, c0, c0, 0
+    mcr     p15, 4, r0, c0, c0, 0   @ VPIDR := MIDR
+    mrc     p15, 0, r0, c0, c0, 5
+    mcr     p15, 4, r0, c0, c0, 5   @ VMPIDR := MPIDR
     mov     r0, #3
     mcr     p15, 4, r0, c14, c1, 0
     mov     r0, #0
@@ -51,15 +71,9 @@ _start:
     mrc     p15, 0, r1, c0, c1, 1   @ ID_PFR1: is there a generic timer?
     tst     r1, #0xf0000
     mcrne   p15, 0, r0, c14, c1, 0
-    @ SCTLR (B4.1.130): off are MMU, caches, branch prediction, alignment checks (M, C, I, Z, A), high vectors (V),
-    @ exceptions in Thumb state or big endian (TE, EE), and write-implies-XN (WXN, UWXN).
-    mrc     p15, 0, r0, c1, c0, 0
-    ldr     r1, =0x42183807
-    bic     r0, r0, r1
-    mcr     p15, 0, r0, c1, c0, 0
-    isb
     bl      arch_clean_invalidate_all
     mov     r0, #0
+    mcr     p15, 0, r0, c2, c0, 2   @ TTBCR: short descriptors (EAE off)
     mcr     p15, 0, r0, c7, c5, 0   @ ICIALLU
     mcr     p15, 0, r0, c7, c5, 6   @ BPIALL
     mcr     p15, 0, r0, c8, c7, 0   @ TLBIALL
@@ -81,9 +95,7 @@ _start:
     ldr     sp, =__panic_stack_top
     cps     #0x13
     mov     r0, r11
-    bl      kernel_main
-3:  wfi
-    b       3b
+    bl      kernel_main             @ does not return
 
     @ Cleans and invalidates all data caches to the point of coherency by set/way (B2.2.7).
     @ Uses r0-r5, r7-r10, r12; no stack: it runs before there is one.

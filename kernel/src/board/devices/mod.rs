@@ -10,7 +10,10 @@ pub mod fake;
 pub mod generic_timer;
 pub mod gic;
 pub mod ns16550;
+pub mod omap_intc;
+pub mod omap_timer;
 pub mod pl011;
+pub mod prcm;
 #[cfg(target_os = "none")]
 pub mod psci;
 pub mod sunxi;
@@ -112,4 +115,13 @@ const MAX_WAIT: u32 = 1_000_000;
 /// Waits for something, but not forever.
 fn wait_until(mut done: impl FnMut() -> bool) {
     (0..MAX_WAIT).take_while(|_| !done()).for_each(drop);
+}
+
+/// Waits until all writes so far have reached their devices (DSB, ARM ARM A3.8.3).
+fn complete() {
+    // SAFETY: a barrier.
+    #[cfg(target_os = "none")]
+    unsafe {
+        core::arch::asm!("dsb", options(nostack, preserves_flags))
+    };
 }
