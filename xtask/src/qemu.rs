@@ -75,6 +75,28 @@ pub enum Console {
     Paced,
 }
 
+/// A disk for the machine: the first virtio transport's device.
+#[derive(Clone, Copy, Debug)]
+pub struct Disk<'d> {
+    /// The image, which is written in place.
+    pub image: &'d Path,
+    /// Whether it is a device of the legacy interface.
+    pub legacy: bool,
+    /// What the emulator's option `-drive` gets besides.
+    pub options: &'d str,
+}
+
+impl Disk<'_> {
+    /// Adds it to an emulator's command line. What the guest flushed is in the file, whatever happens to the host.
+    pub fn attach(&self, command: &mut Command) {
+        // A comma in an option's value is written twice.
+        let path = self.image.to_string_lossy().replace(',', ",,");
+        let drive = format!("if=none,id=disk,format=raw,file={path}{}", self.options);
+        command.args(["-global", &format!("virtio-mmio.force-legacy={}", self.legacy), "-drive", &drive]);
+        command.args(["-device", "virtio-blk-device,drive=disk,bus=virtio-mmio-bus.0"]);
+    }
+}
+
 /// The path of an emulator that is new enough; installed if there is none.
 ///
 /// # Errors

@@ -20,6 +20,8 @@ use crate::workspace::Workspace;
 
 /// Name of the service that keeps the RAM disk in its common region.
 pub const FILE_SERVICE: &str = "fs";
+/// Name of the service that drives the machine's disk.
+const BLOCK_SERVICE: &str = "block";
 /// Name of the program that answers on port 80.
 pub const WEB_SERVER: &str = "httpd";
 /// Name of the service that is the network.
@@ -32,10 +34,14 @@ const LIMIT: Duration = Duration::from_secs(600);
 pub struct Run {
     #[command(flatten)]
     board: Choice,
-    /// Directory, or FAT16 or FAT32 image, whose files go to the RAM disk (default: a sample set)
+    /// FAT image that becomes the machine's disk, written in place; or a directory whose files go to a RAM disk
+    /// (default: a sample set)
     #[arg(long, value_name = "DIR|IMAGE")]
     disk: Option<PathBuf>,
-    /// File that gets the content of the RAM disk on exit
+    /// The disk is a device of virtio's modern interface, not of the legacy one
+    #[arg(long)]
+    modern: bool,
+    /// File that gets the content of the disk on exit
     #[arg(long, value_name = "IMAGE")]
     save: Option<PathBuf>,
     /// Seed of the failures that the demonstration injects (default: a new one each time; it is printed)
@@ -77,7 +83,18 @@ impl Run {
             ));
         }
         let room = system.service(FILE_SERVICE)?.common.value as usize;
-        let disk = disk::load(self.disk.as_deref(), room)?;
+        let image = self.disk.as_deref().filter(|path| path.is_file());
+        if image.is_some() && system.service(BLOCK_SERVICE).is_err() {
+            return host::unusable(format!(
+                "--disk: {} has no disk that the system drives; name a directory",
+                system.board.name
+            ));
+        }
+        let disk = match image {
+            Some(path) => disk::attachable(path)?,
+            None => disk::load(self.disk.as_deref(), room)?,
+        };
+        let on_ram = if image.is_none() { &disk[..] } else { &[] };
 
         let interactive = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
         let seed = self.seed.unwrap_or_else(seed_of_the_moment);
@@ -89,15 +106,16 @@ impl Run {
         if self.net {
             starts.push(Start { program: WEB_SERVER, instances: 1, argument: 0 });
         }
-        let bootable = system.pack("curios", &starts, Some(&disk))?;
+        let bootable = system.pack("curios", &starts, Some(on_ram))?;
         host::say(&format!(
             "seed {seed}, {} failures, {}{}",
             self.failures,
             machine.cpu,
             if self.hyp { " started in HYP mode" } else { "" }
         ));
-        let console = match (interactive, self.net) {
+        let console = match (interactive, self.net || image.is_some()) {
             (true, _) => Console::Terminal,
+            // What a disk does takes real time.
             (false, true) => Console::Paced,
             (false, false) => Console::Output,
         };
@@ -106,6 +124,9 @@ impl Run {
         if self.net {
             qemu::add_network(&mut command, &self.forward);
         }
+        if let Some(image) = image {
+            qemu::Disk { image, legacy: !self.modern, options: "" }.attach(&mut command);
+        }
         let executables = Executables::of(&system)?;
         let mut annotator = Annotator::new(&executables);
         let limit = (!interactive && !self.net).then_some(LIMIT);
@@ -113,8 +134,11 @@ impl Run {
             if self.no_symbols { qemu::echo(bytes) } else { annotator.push(bytes, qemu::echo) }
         })?;
 
-        let after =
-            common_region(&outcome.output, FILE_SERVICE).and_then(|region| read_region(&memory, system.board, region));
+        let after = match image {
+            Some(path) => std::fs::read(path).with_context(|| format!("cannot read {}", path.display())),
+            None => common_region(&outcome.output, FILE_SERVICE)
+                .and_then(|region| read_region(&memory, system.board, region)),
+        };
         let saved = after.and_then(|bytes| keep(&bytes, self.save.as_deref()));
         let broken = match &saved {
             Ok(after) if !interactive && demonstrates => demo::verify(outcome.lines(), &disk, after),
@@ -149,16 +173,16 @@ fn keep(bytes: &[u8], save: Option<&Path>) -> Result<Vec<u8>> {
     };
     let volume = bytes.get(..length).unwrap_or(bytes).to_vec();
     let Some(path) = save else {
-        return verdict.map(|()| volume).context("the RAM disk after the run");
+        return verdict.map(|()| volume).context("the disk after the run");
     };
     if let Err(error) = verdict {
         // Never over a good file; the damaged one may still hold what the user wants.
         let aside = PathBuf::from(format!("{}.damaged", path.display()));
         disk::save(&volume, &aside)?;
-        return Err(error).with_context(|| format!("the RAM disk after the run, put into {} instead", aside.display()));
+        return Err(error).with_context(|| format!("the disk after the run, put into {} instead", aside.display()));
     }
     disk::save(&volume, path)?;
-    host::say(&format!("the RAM disk is in {}", path.display()));
+    host::say(&format!("the disk is in {}", path.display()));
     Ok(volume)
 }
 

@@ -95,6 +95,9 @@ impl Test {
                     let machine = Machine::of(board, Some(cpu), false)?;
                     board_tests(&system, &emulator, machine, None, filter, &mut tally)?;
                 }
+                for disk in DISKS.iter().filter(|_| board.name == DEFAULT.name) {
+                    disk_tests(&system, &emulator, *disk, filter, &mut tally)?;
+                }
                 for &recovery in Recovery::ALL.iter().filter(|_| board.name == DEFAULT.name) {
                     let machine = Machine::of(board, None, false)?;
                     board_tests(&system, &emulator, machine, Some(recovery), filter, &mut tally)?;
@@ -211,26 +214,67 @@ fn board_tests(
     let start = Start { program: SUITE, instances: 1, argument: baseline.map_or(0, |recovery| recovery as u32) };
     let bootable = system.pack_with("suite", &[start], None, baseline.unwrap_or(Recovery::Rollback))?;
     let command = qemu::command(emulator, system.board, machine, Console::Output, &bootable.path(), None);
+    judge(command, SUITE, &what, filter, tally);
+    Ok(())
+}
+
+/// Boots a program that counts its own tests, and counts them.
+fn judge(command: Command, program: &str, what: &str, filter: &str, tally: &mut Tally) {
     let outcome = match qemu::run(command, Some(LIMIT), qemu::echo) {
         Ok(outcome) => outcome,
-        Err(error) => {
-            tally.fail(&format!("{what}: {error:#}"));
-            return Ok(());
-        }
+        Err(error) => return tally.fail(&format!("{what}: {error:#}")),
     };
     let (before, mut all) = (tally.failed, Tally::default());
-    outcome.lines_of(SUITE).for_each(|line| {
+    outcome.lines_of(program).for_each(|line| {
         tally.line(line, filter);
         all.line(line, "");
     });
-    if !outcome.lines_of(SUITE).any(|line| line == "suite complete") {
-        tally.fail(&format!("{what}: the suite did not come to its end"));
+    if !outcome.lines_of(program).any(|line| line == format!("{program} complete")) {
+        tally.fail(&format!("{what}: {program} did not come to its end"));
     } else if outcome.status != 0 && all.failed == 0 {
         tally.fail(&format!("{what}: status {} although no test failed", outcome.status));
     }
     if tally.failed > before {
         host::say(&format!("{what}: {} failed", tally.failed - before));
     }
+}
+
+/// The program that tries disks.
+const DRILL: &str = "drill";
+/// Bytes of the disks that it tries.
+const DISK_SIZE: u64 = 1 << 20;
+/// A disk to be tried: what it is, the program's argument, whether it is a device of the legacy interface and what
+/// `-drive` gets besides, if there is a device.
+type Trial = (&'static str, u32, Option<(bool, &'static str)>);
+/// The disks that are tried. The last one answers once a second, which is longer than the driver waits.
+const DISKS: [Trial; 5] = [
+    ("a legacy disk", 0, Some((true, ""))),
+    ("a modern disk", 0, Some((false, ""))),
+    ("no disk", 1, None),
+    ("a read-only disk", 2, Some((false, ",readonly=on"))),
+    ("a disk that stalls", 3, Some((true, ",throttling.iops-total=1"))),
+];
+
+/// Boots the tests of the block service on a disk.
+fn disk_tests(
+    system: &System,
+    emulator: &Path,
+    (what, argument, device): Trial,
+    filter: &str,
+    tally: &mut Tally,
+) -> Result<()> {
+    let what = format!("tests of the block service with {what}");
+    host::say(&what);
+    let bootable = system.pack(DRILL, &[Start { program: DRILL, instances: 1, argument }], None)?;
+    let image = bootable.memory();
+    let file = std::fs::File::create(&image).and_then(|file| file.set_len(DISK_SIZE));
+    file.with_context(|| format!("cannot create {}", image.display()))?;
+    let machine = Machine::of(system.board, None, false)?;
+    let mut command = qemu::command(emulator, system.board, machine, Console::Paced, &bootable.path(), None);
+    if let Some((legacy, options)) = device {
+        qemu::Disk { image: &image, legacy, options }.attach(&mut command);
+    }
+    judge(command, DRILL, &what, filter, tally);
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! `fs`: files for all who are granted it, on a FAT volume that lies in the service's common region.
+//! `fs`: files for all who are granted it, on a FAT volume: that of the block service's disk, behind a cache in the
+//! service's common region, or, where there is no disk, a RAM disk that is this region.
 //!
 //! The interface is here: [`Fs`] with its client [`FsClient`], the errors, and what travels in lent buffers. The
 //! service itself is in [`server`]; README.md says what it promises and why.
@@ -7,13 +8,17 @@
 
 extern crate alloc;
 
+pub mod below;
+pub mod cache;
 pub mod chain;
 mod client;
 pub mod disk;
 mod interface;
+pub mod journal;
 pub mod listing;
 pub mod open_files;
 pub mod path;
+mod reserve;
 pub mod server;
 pub mod volume;
 mod words;
@@ -70,5 +75,9 @@ rt::errors! {
         BadBuffer = 0x110, "the lent buffer is too short";
         /// The open file is no longer where the session left it: the volume was damaged meanwhile.
         Lost = 0x111, "the open file is lost: close it";
+        /// The disk reports an error.
+        Io = 0x112, "the disk reports an error";
+        /// The disk cannot be written.
+        ReadOnlyDisk = 0x113, "the disk is read-only";
     }
 }

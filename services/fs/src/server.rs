@@ -9,8 +9,10 @@ use alloc::collections::BTreeMap;
 
 use hadris_fs::NodeId;
 use rt::abi::call::Cause;
-use rt::{Construct, Error, LentRead, LentWrite, Service, Session};
+use rt::{Construct, Error, Events, LentRead, LentWrite, Next, Service, Session, sys};
 
+use crate::below::{Below, Blocks};
+use crate::cache::Cache;
 use crate::chain::Place;
 use crate::disk::Disk;
 use crate::interface::Fs;
@@ -21,12 +23,15 @@ use crate::volume::{Verdict, Volume};
 use crate::words::{OpenFlags, Stat, Usage, Whence};
 use crate::{FsError, MAX_OPEN, MAX_PATH, MAX_TRANSFER};
 
+/// How long changes may wait in the cache, in microseconds.
+const DELAY: u64 = 1_000_000;
+
 /// What is derived for an open file.
 #[derive(Clone, Copy)]
 struct Opened {
     node: NodeId,
     /// Where its directory entry lies. It stays there: an open file is neither renamed nor removed.
-    entry: u32,
+    entry: u64,
     /// Where in its chain it was last.
     place: Place,
     /// Whether the library keeps its own place in the chain, for appending.
@@ -42,17 +47,29 @@ pub struct Server {
     /// `None` until the first session, or else the first request, after a failure.
     volume: Option<Result<Volume, FsError>>,
     sessions: BTreeMap<u32, Table>,
+    /// Whether a time is set at which what is dirty is written back.
+    alarm: bool,
 }
 
 impl Server {
-    /// The service over this region. At boot the volume is checked.
+    /// The service over a RAM disk in this region. At boot the volume is checked.
     pub fn over(region: &'static mut [u8], cause: Cause) -> Self {
-        let disk = Disk::new(region);
+        Server::of(Disk::new(region), cause)
+    }
+
+    /// The service over a disk with a cache in this region.
+    pub fn on(below: Box<dyn Below>, region: &'static mut [u8], cause: Cause) -> Self {
+        Server::of(Disk::cached(region, below), cause)
+    }
+
+    fn of(disk: Disk, cause: Cause) -> Self {
         let volume = match cause {
             Cause::Boot => Some(Volume::mount(&disk, None)),
             Cause::Recovery => None,
         };
-        Server { disk, volume, sessions: BTreeMap::new() }
+        let mut server = Server { disk, volume, sessions: BTreeMap::new(), alarm: false };
+        server.set_alarm();
+        server
     }
 
     /// The memory of the disk.
@@ -62,7 +79,7 @@ impl Server {
 
     /// Gives the region back; what the service had in its own memory is gone, as in a crash.
     pub fn into_region(self) -> Option<&'static mut [u8]> {
-        let Server { disk, volume, sessions } = self;
+        let Server { disk, volume, sessions, .. } = self;
         drop((volume, sessions));
         disk.into_bytes()
     }
@@ -93,6 +110,24 @@ impl Server {
         let opened = self.sessions.get_mut(&number).and_then(|table| table.get_mut(fd as usize)?.as_mut());
         let opened = opened.filter(|opened| opened.node.get() == file.node).ok_or(FsError::Lost)?;
         Ok((volume, file, opened))
+    }
+
+    /// A request has changed something: it is written back now, if it is much, or within a second.
+    fn changed(&mut self, session: &mut Session<OpenFiles>) {
+        let (dirty, much) = self.disk.is_dirty();
+        if much {
+            session.request_flush();
+        } else if dirty && !self.alarm {
+            self.set_alarm();
+        }
+    }
+
+    /// Sets the time at which what is dirty is written back, if anything is.
+    fn set_alarm(&mut self) {
+        if self.disk.is_dirty().0 {
+            // On the host, where there is no kernel, it is refused.
+            self.alarm = sys::time_us().and_then(|now| sys::deadline(Some(now + DELAY))).is_ok();
+        }
     }
 
     /// The mounted volume.
@@ -199,10 +234,39 @@ impl Service for Server {
     type State = OpenFiles;
 
     fn new(construct: &mut Construct) -> Self {
-        Server::over(construct.take_common(), construct.cause())
+        let (region, cause) = (construct.take_common(), construct.cause());
+        match Blocks::find() {
+            Some(blocks) => Server::on(Box::new(blocks), region, cause),
+            // The disk is gone, and the cache is none without it.
+            None if Cache::is_in(region) => {
+                let mut server = Server::over(&mut [], cause);
+                server.volume = Some(Err(FsError::Io));
+                server
+            }
+            None => Server::over(region, cause),
+        }
+    }
+
+    /// Writes back what committed requests have changed.
+    fn flush(&mut self, _: &mut Session<OpenFiles>) -> Result<(), Error> {
+        self.disk.begin();
+        // What could not be written is kept, and `sync` tells.
+        let _ = self.disk.write_back();
+        Ok(())
+    }
+
+    /// It is time to do so.
+    fn event(&mut self, _: Events) -> Next {
+        self.disk.begin();
+        self.alarm = false;
+        if self.disk.write_back().is_err() {
+            self.set_alarm();
+        }
+        Next::Done
     }
 
     fn open(&mut self, session: &mut Session<OpenFiles>) -> Result<(), Error> {
+        self.disk.begin();
         session.set_verdict(self.volume().map_or(Verdict::Damaged, |volume| volume.verdict()));
         self.sessions.insert(session.number(), Table::default());
         Ok(())
@@ -211,8 +275,10 @@ impl Service for Server {
     fn reload(&mut self, session: &mut Session<OpenFiles>) -> Result<(), Error> {
         // A session that is known already was undone under a service that did not fail, and the disk with it: all that
         // was derived from the disk may be out of date, for the other sessions too.
+        self.disk.begin();
         if self.sessions.contains_key(&session.number()) {
             self.volume = None;
+            self.disk.derive();
         }
         if self.volume.is_none() {
             let mut volume = Volume::mount(&self.disk, Some(session.verdict()));
@@ -242,6 +308,7 @@ impl Service for Server {
 
 impl Fs for Server {
     fn open(&mut self, session: &mut Session<OpenFiles>, flags: OpenFlags, path: LentRead<'_>) -> Result<u32, FsError> {
+        self.disk.begin();
         let changes = OpenFlags::CREATE | OpenFlags::TRUNCATE | OpenFlags::APPEND;
         let sense = flags.intersects(OpenFlags::READ | OpenFlags::WRITE)
             && (flags.contains(OpenFlags::WRITE) || !flags.intersects(changes))
@@ -251,7 +318,9 @@ impl Fs for Server {
         }
         let mut buffer = [0; MAX_PATH];
         let names = names(read_path(&path, &mut buffer)?)?;
-        self.open_names(session, flags, &names)
+        let fd = self.open_names(session, flags, &names)?;
+        self.changed(session);
+        Ok(fd)
     }
 
     fn create(&mut self, session: &mut Session<OpenFiles>, path: LentRead<'_>) -> Result<u32, FsError> {
@@ -260,6 +329,7 @@ impl Fs for Server {
     }
 
     fn read(&mut self, session: &mut Session<OpenFiles>, fd: u32, mut to: LentWrite<'_>) -> Result<u32, FsError> {
+        self.disk.begin();
         let (volume, file, opened) = self.file(session, fd)?;
         if !file.mode().contains(OpenFlags::READ) {
             return Err(FsError::WriteOnly);
@@ -267,7 +337,7 @@ impl Fs for Server {
         let found = volume.file(opened.entry)?;
         let rest = found.size.saturating_sub(file.position) as usize;
         let len = to.len().min(MAX_TRANSFER).min(rest);
-        volume.pieces(&found, &mut opened.place, file.position, len, &mut |offset, bytes| {
+        volume.pieces(&found, &mut opened.place, file.position, len, false, &mut |offset, bytes| {
             to.copy(offset, bytes).map_err(|_| FsError::BadBuffer)
         })?;
         file.move_to(file.position + len as u32);
@@ -275,6 +345,7 @@ impl Fs for Server {
     }
 
     fn write(&mut self, session: &mut Session<OpenFiles>, fd: u32, from: LentRead<'_>) -> Result<u32, FsError> {
+        self.disk.begin();
         let (volume, file, opened) = self.file(session, fd)?;
         if !file.mode().contains(OpenFlags::WRITE) {
             return Err(FsError::ReadOnly);
@@ -293,12 +364,13 @@ impl Fs for Server {
         }
         let (volume, file, opened) = self.file(session, fd)?;
         let found = volume.file(opened.entry)?;
-        let copied = volume.pieces(&found, &mut opened.place, position, len as usize, &mut |offset, bytes| {
+        let copied = volume.pieces(&found, &mut opened.place, position, len as usize, true, &mut |offset, bytes| {
             from.copy(offset, bytes).map_err(|_| FsError::BadBuffer)
         });
         match copied {
             Ok(()) => {
                 file.move_to(end);
+                self.changed(session);
                 Ok(len)
             }
             Err(error) if end > size => {
@@ -310,6 +382,7 @@ impl Fs for Server {
     }
 
     fn seek(&mut self, session: &mut Session<OpenFiles>, fd: u32, whence: Whence, offset: i32) -> Result<u32, FsError> {
+        self.disk.begin();
         let (volume, file, opened) = self.file(session, fd)?;
         let base = match whence {
             Whence::Start => 0,
@@ -322,23 +395,29 @@ impl Fs for Server {
     }
 
     fn close(&mut self, session: &mut Session<OpenFiles>, fd: u32) -> Result<(), FsError> {
+        self.disk.begin();
         session.get(fd).ok_or(FsError::BadFd)?;
         session.set(fd, None);
         self.drop_file(session.number(), fd);
         Ok(())
     }
 
-    fn remove(&mut self, _: &mut Session<OpenFiles>, path: LentRead<'_>) -> Result<(), FsError> {
+    fn remove(&mut self, session: &mut Session<OpenFiles>, path: LentRead<'_>) -> Result<(), FsError> {
+        self.disk.begin();
         let mut buffer = [0; MAX_PATH];
         let names = names(read_path(&path, &mut buffer)?)?;
         let (parent, name, node) = self.target(&names)?;
-        if self.is_open(node.ok_or(FsError::NotFound)?) {
+        let node = node.ok_or(FsError::NotFound)?;
+        if self.is_open(node) || self.volume()?.is_journal(parent, name, node)? {
             return Err(FsError::Busy);
         }
-        self.volume()?.remove(parent, name)
+        self.volume()?.remove(parent, name)?;
+        self.changed(session);
+        Ok(())
     }
 
-    fn rename(&mut self, _: &mut Session<OpenFiles>, split: u32, paths: LentRead<'_>) -> Result<(), FsError> {
+    fn rename(&mut self, session: &mut Session<OpenFiles>, split: u32, paths: LentRead<'_>) -> Result<(), FsError> {
+        self.disk.begin();
         let mut buffer = [0; MAX_PATH];
         let (from, to) = read_path(&paths, &mut buffer)?.split_at_checked(split as usize).ok_or(FsError::Invalid)?;
         let (from, to) = (names(from)?, names(to)?);
@@ -355,7 +434,14 @@ impl Fs for Server {
         if self.is_open(source) || target.is_some_and(|target| self.is_open(target)) {
             return Err(FsError::Busy);
         }
-        self.volume()?.rename((from_parent, from_name), (to_parent, to_name))
+        let volume = self.volume()?;
+        let taken = target.map_or(Ok(false), |target| volume.is_journal(to_parent, to_name, target))?;
+        if taken || volume.is_journal(from_parent, from_name, source)? {
+            return Err(FsError::Busy);
+        }
+        volume.rename((from_parent, from_name), (to_parent, to_name))?;
+        self.changed(session);
+        Ok(())
     }
 
     fn list(
@@ -365,6 +451,7 @@ impl Fs for Server {
         path: LentRead<'_>,
         mut to: LentWrite<'_>,
     ) -> Result<(u32, u32), FsError> {
+        self.disk.begin();
         let mut buffer = [0; MAX_PATH];
         let names = names(read_path(&path, &mut buffer)?)?;
         let volume = self.volume()?;
@@ -383,6 +470,7 @@ impl Fs for Server {
     }
 
     fn stat(&mut self, _: &mut Session<OpenFiles>, path: LentRead<'_>) -> Result<Stat, FsError> {
+        self.disk.begin();
         let mut buffer = [0; MAX_PATH];
         let names = names(read_path(&path, &mut buffer)?)?;
         let volume = self.volume()?;
@@ -391,32 +479,42 @@ impl Fs for Server {
     }
 
     fn fstat(&mut self, session: &mut Session<OpenFiles>, fd: u32) -> Result<Stat, FsError> {
+        self.disk.begin();
         let (volume, _, opened) = self.file(session, fd)?;
         Ok(volume.file(opened.entry)?.stat())
     }
 
-    fn mkdir(&mut self, _: &mut Session<OpenFiles>, path: LentRead<'_>) -> Result<(), FsError> {
+    fn mkdir(&mut self, session: &mut Session<OpenFiles>, path: LentRead<'_>) -> Result<(), FsError> {
+        self.disk.begin();
         let mut buffer = [0; MAX_PATH];
         let names = names(read_path(&path, &mut buffer)?)?;
         let (name, path) = names.split_last().ok_or(FsError::Exists)?;
         let volume = self.volume()?;
         let parent = volume.find(path)?;
-        volume.mkdir(parent, name)
+        volume.mkdir(parent, name)?;
+        self.changed(session);
+        Ok(())
     }
 
     fn truncate(&mut self, session: &mut Session<OpenFiles>, fd: u32, len: u32) -> Result<(), FsError> {
+        self.disk.begin();
         let (_, file, _) = self.file(session, fd)?;
         if !file.mode().contains(OpenFlags::WRITE) {
             return Err(FsError::ReadOnly);
         }
-        self.resize(session, fd, len)
+        self.resize(session, fd, len)?;
+        self.changed(session);
+        Ok(())
     }
 
     fn sync(&mut self, _: &mut Session<OpenFiles>) -> Result<(), FsError> {
-        self.volume()?.writable()
+        self.disk.begin();
+        self.volume()?.sound()?;
+        self.disk.write_back()
     }
 
     fn usage(&mut self, _: &mut Session<OpenFiles>) -> Result<Usage, FsError> {
+        self.disk.begin();
         self.volume()?.usage()
     }
 }

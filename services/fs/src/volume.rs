@@ -1,7 +1,5 @@
 //! The volume: the library for names and allocation, and a direct way to the bytes of files.
 
-use core::convert::Infallible;
-
 use alloc::vec;
 use hadris_fat::Detail;
 use hadris_fat::sync::{FatFs, check};
@@ -11,10 +9,16 @@ use hadris_fs::{
 };
 
 use crate::chain::{Place, Table};
-use crate::disk::Disk;
+use crate::disk::{Disk, Each};
 use crate::listing::{END, Entry};
+use crate::reserve;
 use crate::words::{Attributes, Stat, Usage};
 use crate::{FsError, MAX_TRANSFER};
+
+/// The most clusters that are checked: as many as the check's notes have room for in one walk.
+const CHECKED: u32 = 8 * SCRATCH as u32 - 1;
+/// Bytes of notes of a check: a bit for each cluster.
+const SCRATCH: usize = 16 * 1024;
 
 /// What the check of a volume found; decides whether it is ever written. The check is done once, at boot: requests
 /// keep a sound volume sound. After a failure of the service the sessions know the verdict.
@@ -25,9 +29,6 @@ pub enum Verdict {
     /// They are not: it can be read where that is safe, and is never written.
     Damaged,
 }
-
-/// What is done with a piece of a file: its offset from where the request began, and its bytes on the disk.
-pub type Each<'a> = dyn FnMut(usize, &mut [u8]) -> Result<(), FsError> + 'a;
 
 /// A directory entry that names a file, and where it lies.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +41,11 @@ pub struct File {
 }
 
 impl File {
+    /// The first cluster, 0 for a file without bytes.
+    pub(crate) fn first_cluster(&self) -> u32 {
+        self.first
+    }
+
     /// What the volume says of it.
     pub fn stat(&self) -> Stat {
         stat(&self.entry)
@@ -61,28 +67,57 @@ pub struct Volume {
 }
 
 impl Volume {
-    /// Mounts the volume that starts at the disk's first byte. Without a verdict its structures are checked first,
-    /// which takes a walk over all of it.
+    /// Mounts the volume that starts at the disk's first byte. Without a verdict, which is at boot, what a power cut left
+    /// half written is written first, then the structures are checked, which takes a walk over all of it, and a journal is
+    /// made if there is none.
     ///
     /// # Errors
     /// [`FsError::NoVolume`] if there is no FAT volume, [`FsError::Damaged`] if its boot sector does not fit itself
-    /// or the disk.
+    /// or the disk. [`FsError::Io`].
     pub fn mount(disk: &Disk, verdict: Option<Verdict>) -> Result<Self, FsError> {
-        let mount = |options| {
-            FatFs::mount(disk.clone(), options).map_err(|error| match error.kind() {
-                ErrorKind::NotRecognized => FsError::NoVolume,
-                _ => FsError::Damaged,
-            })
-        };
-        let mut fat = mount(MountOptions::new())?;
+        let mut volume = Volume::open(disk, false, verdict.unwrap_or(Verdict::Damaged))?;
+        if verdict.is_none() {
+            let journal = reserve::find(&mut volume)?;
+            if let Some(journal) = journal {
+                disk.set_journal(Some(journal.clone()));
+                if reserve::replay(disk, journal)? {
+                    volume = Volume::open(disk, false, Verdict::Damaged)?;
+                }
+            }
+            volume.verdict = examine(disk, &volume.geometry);
+        }
+        if volume.verdict == Verdict::Damaged {
+            return Volume::open(disk, true, Verdict::Damaged);
+        }
+        disk.keep_marks(&volume.geometry);
+        if verdict.is_none() && disk.can_write() && !disk.has_journal() {
+            reserve::make(&mut volume)?;
+        }
+        Ok(volume)
+    }
+
+    /// Opens the volume as it is.
+    #[inline(never)]
+    fn open(disk: &Disk, read_only: bool, verdict: Verdict) -> Result<Self, FsError> {
+        let mut fat = open_library(disk, read_only)?;
         let geometry = *fat.info();
-        let verdict = verdict.unwrap_or_else(|| examine(disk, &geometry));
-        if verdict == Verdict::Damaged {
-            fat = mount(MountOptions::new().read_only())?;
-        } else {
-            disk.keep_marks(&geometry);
+        if disk.align(geometry.data_start()) {
+            fat = open_library(disk, read_only)?;
         }
         Ok(Volume { disk: disk.clone(), fat, table: Table::new(geometry), geometry, verdict, free: None, next: None })
+    }
+
+    /// Opens it anew: it was changed by other means than the library.
+    #[inline(never)]
+    pub(crate) fn reopen(&mut self) -> Result<(), FsError> {
+        self.fat = open_library(&self.disk, false)?;
+        (self.free, self.next) = (None, None);
+        Ok(())
+    }
+
+    /// The disk, the table and the geometry.
+    pub(crate) fn parts(&self) -> (&Disk, &Table, &Geometry) {
+        (&self.disk, &self.table, &self.geometry)
     }
 
     /// What the check found.
@@ -95,14 +130,24 @@ impl Volume {
         self.fat.root()
     }
 
-    /// Whether the volume may be written.
+    /// Whether the volume is what it should be.
     ///
     /// # Errors
     /// [`FsError::Damaged`] if not.
+    pub fn sound(&self) -> Result<(), FsError> {
+        if self.verdict == Verdict::Sound { Ok(()) } else { Err(FsError::Damaged) }
+    }
+
+    /// Whether the volume may be written.
+    ///
+    /// # Errors
+    /// [`FsError::Damaged`] or [`FsError::ReadOnlyDisk`] if not; [`FsError::Io`] if nothing can be written back any more.
     pub fn writable(&self) -> Result<(), FsError> {
         match self.verdict {
-            Verdict::Sound => Ok(()),
             Verdict::Damaged => Err(FsError::Damaged),
+            Verdict::Sound if !self.disk.can_write() => Err(FsError::ReadOnlyDisk),
+            Verdict::Sound if !self.disk.has_room() => Err(FsError::Io),
+            Verdict::Sound => Ok(()),
         }
     }
 
@@ -126,6 +171,14 @@ impl Volume {
         let node = self.fat.lookup(directory, Name::new(name)).map_err(not_found)?;
         self.fat.forget(node, 1);
         Ok(node)
+    }
+
+    /// Whether a name in a directory is the journal's, which nobody may have.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub fn is_journal(&mut self, directory: NodeId, name: &str, node: NodeId) -> Result<bool, FsError> {
+        Ok(directory == self.fat.root() && reserve::is_journal(true, name, &self.stat(node)?))
     }
 
     /// Makes the library keep its place in the node's chain between requests, which appending profits from, if the
@@ -159,11 +212,11 @@ impl Volume {
     ///
     /// # Errors
     /// [`FsError::Invalid`] for the root, which has none; [`FsError::Damaged`] as above.
-    pub fn entry_of(&mut self, node: NodeId) -> Result<u32, FsError> {
+    pub fn entry_of(&mut self, node: NodeId) -> Result<u64, FsError> {
         let mut extents = [Extent::new(0, 0)];
         match self.fat.records(node, &mut extents).map_err(other)? {
             0 => Err(FsError::Invalid),
-            _ => u32::try_from(extents[0].offset()).map_err(|_| FsError::Damaged),
+            _ => Ok(extents[0].offset()),
         }
     }
 
@@ -171,7 +224,7 @@ impl Volume {
     ///
     /// # Errors
     /// [`FsError::IsDirectory`]; [`FsError::Damaged`] if there is no entry.
-    pub fn file(&self, entry: u32) -> Result<File, FsError> {
+    pub fn file(&self, entry: u64) -> Result<File, FsError> {
         let entry = self.entry(entry)?;
         if entry.is_dir() {
             return Err(FsError::IsDirectory);
@@ -180,10 +233,10 @@ impl Volume {
     }
 
     /// The directory entry that lies there.
-    fn entry(&self, at: u32) -> Result<ShortEntry, FsError> {
-        let bytes = self.disk.bytes();
-        let raw = bytes.get(at as usize..).and_then(|bytes| bytes.first_chunk::<32>()).ok_or(FsError::Damaged)?;
-        match Slot::parse(raw) {
+    fn entry(&self, at: u64) -> Result<ShortEntry, FsError> {
+        let mut raw = [0; 32];
+        self.disk.read_at(at, &mut raw)?;
+        match Slot::parse(&raw) {
             Slot::Short(entry) if entry.is_visible() => Ok(entry),
             _ => Err(FsError::Damaged),
         }
@@ -236,6 +289,10 @@ impl Volume {
         while let Some(found) = self.fat.readdir(directory, DirCursor::from_raw(cursor.into())).map_err(other)? {
             let name = found.name().to_str().map_err(|_| FsError::Damaged)?;
             let stat = self.stat(found.node())?;
+            if reserve::is_journal(directory == self.fat.root(), name, &stat) {
+                cursor = u32::try_from(found.next_cursor().into_raw()).map_err(|_| FsError::Damaged)?;
+                continue;
+            }
             if !take(Entry { name, stat })? {
                 return Ok(cursor);
             }
@@ -292,7 +349,7 @@ impl Volume {
     ///
     /// # Errors
     /// [`FsError::TooBig`] if that are more than [`MAX_TRANSFER`]; [`FsError::NoSpace`], [`FsError::Damaged`].
-    pub fn resize(&mut self, node: NodeId, entry: u32, place: &mut Place, len: u32) -> Result<(), FsError> {
+    pub fn resize(&mut self, node: NodeId, entry: u64, place: &mut Place, len: u32) -> Result<(), FsError> {
         let size = self.file(entry)?.size;
         if len <= size {
             *place = Place::default();
@@ -309,12 +366,12 @@ impl Volume {
     /// Given several clusters to find, the library looks through the table twice, and the second time takes thousands
     /// of instructions for each cluster that is not free. So it is given several only where they lie close
     /// together; elsewhere it is given one at a time, which it finds soon enough on a full volume too.
-    fn grow(&mut self, node: NodeId, entry: u32, place: Place, size: u32, len: u32) -> Result<(), FsError> {
+    fn grow(&mut self, node: NodeId, entry: u64, place: Place, size: u32, len: u32) -> Result<(), FsError> {
         let cluster_size = self.geometry.cluster_size();
         let (has, needs) = (size.div_ceil(cluster_size), len.div_ceil(cluster_size));
         if needs > has + 1 && !self.is_room_ahead(needs - has)? {
             // Known before the first is taken, so that none has to be given back.
-            if self.table.free(&self.disk.bytes(), self.table.clusters(), needs - has)? < needs - has {
+            if self.table.free(&self.disk, self.table.clusters(), needs - has)? < needs - has {
                 return Err(FsError::NoSpace);
             }
             for count in has + 1..needs {
@@ -333,21 +390,18 @@ impl Volume {
     fn is_room_ahead(&self, count: u32) -> Result<bool, FsError> {
         let Some(next) = self.next else { return Ok(false) };
         let end = self.table.clusters().end.min(next + 2 * count + 16);
-        Ok(self.table.free(&self.disk.bytes(), next..end, count)? == count)
+        Ok(self.table.free(&self.disk, next..end, count)? == count)
     }
 
     /// Notes which cluster was given out last: the last of `count` that the file has.
-    fn given_out(&mut self, entry: u32, mut place: Place, count: u32) -> Result<(), FsError> {
+    fn given_out(&mut self, entry: u64, mut place: Place, count: u32) -> Result<(), FsError> {
         let file = self.file(entry)?;
-        self.next = Some(self.table.walk(&self.disk.bytes(), file.first, &mut place, count - 1)? + 1);
+        self.next = Some(self.table.walk(&self.disk, file.first, &mut place, count - 1)? + 1);
         Ok(())
     }
 
     /// Runs a change and puts all of it on the disk: nothing of it may wait in private memory when the request ends.
-    fn change<T>(
-        &mut self,
-        change: impl FnOnce(&mut FatFs<Disk>) -> Result<T, Error<Infallible>>,
-    ) -> Result<T, FsError> {
+    fn change<T>(&mut self, change: impl FnOnce(&mut FatFs<Disk>) -> Result<T, Error<FsError>>) -> Result<T, FsError> {
         self.writable()?;
         self.free = None;
         let changed = change(&mut self.fat).map_err(other);
@@ -356,36 +410,37 @@ impl Volume {
         synced.map(|()| value)
     }
 
-    /// Gives the bytes of a file from `position` on, in pieces as long as the disk has them in a row, to `each`
-    /// together with the offset from `position`. `place` is where in its chain the file was last; it is moved along.
+    /// Gives the bytes of a file from `position` on, in pieces as long as memory has them in a row, to `each` together with
+    /// the offset from `position`; to be changed if `write`. `place` is where in its chain the file was last; it is moved
+    /// along.
     ///
     /// # Errors
-    /// [`FsError::Damaged`] if the chain ends before the range does; what `each` returns.
+    /// [`FsError::Damaged`] if the chain ends before the range does; [`FsError::Io`]; what `each` returns.
     pub fn pieces(
         &self,
         file: &File,
         place: &mut Place,
         position: u32,
         len: usize,
+        write: bool,
         each: &mut Each<'_>,
     ) -> Result<(), FsError> {
         let cluster_size = self.geometry.cluster_size() as usize;
-        let mut bytes = self.disk.bytes_mut();
         let mut done = 0;
         while done < len {
             let at = position as usize + done;
             let within = at & (cluster_size - 1);
-            let first = self.table.walk(&bytes, file.first, place, (at >> self.geometry.cluster_shift()) as u32)?;
+            let first = self.table.walk(&self.disk, file.first, place, (at >> self.geometry.cluster_shift()) as u32)?;
             let mut piece = (cluster_size - within).min(len - done);
             while done + piece < len {
-                let cluster = self.table.walk(&bytes, file.first, place, place.index + 1)?;
+                let cluster = self.table.walk(&self.disk, file.first, place, place.index + 1)?;
                 if cluster != first + ((within + piece) >> self.geometry.cluster_shift()) as u32 {
                     break;
                 }
                 piece = (piece + cluster_size).min(len - done);
             }
-            let start = self.geometry.cluster_offset(first).ok_or(FsError::Damaged)? as usize + within;
-            each(done, bytes.get_mut(start..start + piece).ok_or(FsError::Damaged)?)?;
+            let start = self.geometry.cluster_offset(first).ok_or(FsError::Damaged)? + within as u64;
+            self.disk.each(start, piece, write, &mut |offset, bytes| each(done + offset, bytes))?;
             done += piece;
         }
         Ok(())
@@ -398,7 +453,7 @@ impl Volume {
     pub fn usage(&mut self) -> Result<Usage, FsError> {
         let free = match self.free {
             Some(free) => free,
-            None => self.table.free(&self.disk.bytes(), self.table.clusters(), u32::MAX)?,
+            None => self.table.free(&self.disk, self.table.clusters(), u32::MAX)?,
         };
         self.free = Some(free);
         Ok(Usage {
@@ -410,6 +465,21 @@ impl Volume {
     }
 }
 
+/// Mounts it for the library.
+#[inline(never)] // the library's value is large: its copies do not share a frame
+fn open_library(disk: &Disk, read_only: bool) -> Result<FatFs<Disk>, FsError> {
+    let options = MountOptions::new();
+    let options = if read_only || !disk.can_write() { options.read_only() } else { options };
+    FatFs::mount(disk.clone(), options).map_err(|error| {
+        let error = error.into_error();
+        match error.kind() {
+            _ if error.device_error().is_some() => FsError::Io,
+            ErrorKind::NotRecognized => FsError::NoVolume,
+            _ => FsError::Damaged,
+        }
+    })
+}
+
 /// What an entry says.
 fn stat(entry: &ShortEntry) -> Stat {
     let (date, time) = entry.modified();
@@ -418,10 +488,19 @@ fn stat(entry: &ShortEntry) -> Stat {
     Stat { size, attributes, modified: u32::from(date) << 16 | u32::from(time) }
 }
 
-/// Walks all structures of the volume.
+/// Walks all structures of the volume. One of more clusters than a request has time for is believed to be what its mark
+/// "in use" says.
+#[inline(never)]
 fn examine(disk: &Disk, geometry: &Geometry) -> Verdict {
+    if geometry.max_cluster() > CHECKED {
+        let kind = geometry.kind();
+        let mut bytes = [0; 4];
+        let read = disk.read_at(geometry.fat_copy(geometry.active_fat()) + kind.entry_offset(1), &mut bytes);
+        let clean = read.is_ok() && kind.decode(1, &bytes) & kind.clean_bit() != 0;
+        return if clean { Verdict::Sound } else { Verdict::Damaged };
+    }
     // The first 1024 bytes hold the path of a finding, the rest a bit for each cluster (at least 512 bytes).
-    let bitmap = (geometry.max_cluster() as usize / 8 + 1).clamp(512, 16 * 1024);
+    let bitmap = (geometry.max_cluster() as usize / 8 + 1).clamp(512, SCRATCH);
     let mut scratch = vec![0; 1024 + bitmap];
     let mut verdict = Verdict::Sound;
     let checked = check(&mut disk.clone(), &mut scratch, |finding| {
@@ -455,7 +534,7 @@ fn endangers(detail: Detail) -> bool {
 }
 
 /// The library's error of looking something up.
-fn not_found(error: Error<Infallible>) -> FsError {
+fn not_found(error: Error<FsError>) -> FsError {
     match error.kind() {
         // A name that no entry can have names nothing.
         ErrorKind::InvalidInput | ErrorKind::NameTooLong => FsError::NotFound,
@@ -464,7 +543,10 @@ fn not_found(error: Error<Infallible>) -> FsError {
 }
 
 /// The library's error.
-fn other(error: Error<Infallible>) -> FsError {
+fn other(error: Error<FsError>) -> FsError {
+    if let Some(error) = error.device_error() {
+        return *error;
+    }
     match error.kind() {
         ErrorKind::NotFound => FsError::NotFound,
         ErrorKind::AlreadyExists => FsError::Exists,

@@ -216,10 +216,11 @@ fn a_file_that_is_gone_is_lost() {
     let mut bed = Bed::boot(image, 1);
     let fd = bed.open(0, NEW, "File number 9").expect("opens");
     let at = {
-        let bytes = bed.server().disk().bytes();
+        let mut bytes = vec![0; 200 * 1024];
+        bed.server().disk().read_at(0, &mut bytes).expect("all of it");
         bytes.windows(11).position(|bytes| bytes == b"FILENU~4   ").expect("it is there")
     };
-    bed.server().disk().bytes_mut()[at] = 0xe5;
+    bed.server().disk().write_at(at as u64, &[0xe5]).expect("it is there");
     bed.crash();
     assert_eq!(bed.read(0, fd, 10), Err(FsError::Lost));
     assert_eq!(bed.write(0, fd, &[1]), Err(FsError::Lost));

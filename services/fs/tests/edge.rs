@@ -290,7 +290,7 @@ fn undone_without_a_failure() {
     bed.write(0, fd, &[3; 30_000]).expect("writes");
     bed.put("undone too", &[4; 30_000]).expect("writes");
     bed.mkdir(0, "undone three").expect("makes");
-    bed.server().disk().bytes_mut().copy_from_slice(&disk);
+    bed.server().disk().write_at(0, &disk).expect("all of it");
     *bed.sessions[0] = files[0];
     let server = bed.server.as_mut().expect("runs");
     server.reload(&mut bed.sessions[0]).expect("reloads");

@@ -30,6 +30,8 @@ const FEWEST_CLUSTERS: usize = 4200;
 const SERIAL: u32 = 0x4352_494f;
 /// What the check may remember at once: 16 MiB of the smallest clusters in one pass.
 const SCRATCH: usize = 5120;
+/// First bytes of the header of a journal (`services/fs/src/journal.rs`).
+const JOURNAL: &[u8] = b"CURIOSJ1";
 /// The most findings that an error quotes.
 const QUOTED: usize = 5;
 
@@ -48,10 +50,7 @@ impl fmt::Display for DiskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DiskError::NotFat(text) => {
-                write!(
-                    f,
-                    "not a FAT16 or FAT32 volume: {text} (of a disk with partitions, name the image of one partition)"
-                )
+                write!(f, "not a FAT volume: {text} (of a disk with partitions, name the image of one partition)")
             }
             DiskError::Unsupported(text) => f.write_str(text),
             DiskError::Damaged(text) => {
@@ -66,7 +65,7 @@ impl std::error::Error for DiskError {}
 /// Gets the disk that the user named, or the sample set. The result is a clean volume of at most `room` bytes.
 ///
 /// # Errors
-/// If there is no such file or directory, it does not fit, or it is no undamaged FAT16 or FAT32
+/// If there is no such file or directory, it does not fit, or it is no undamaged FAT
 /// volume. What was named is only read.
 pub fn load(named: Option<&Path>, room: usize) -> Result<Vec<u8>> {
     let Some(path) = named else {
@@ -90,8 +89,30 @@ pub fn load(named: Option<&Path>, room: usize) -> Result<Vec<u8>> {
     Ok(image)
 }
 
-/// Checks an image, and returns the length of the volume in it (the image may be longer).
+/// Looks at an image that is to be the machine's disk, and returns what is in it. It is only read; the file service
+/// writes it.
 ///
+/// # Errors
+/// If it cannot be read and written, or is no undamaged volume. What a power cut left half written the file service
+/// finishes: such a volume is no damaged one.
+pub fn attachable(path: &Path) -> Result<Vec<u8>> {
+    let name = || format!("--disk {}", path.display());
+    std::fs::OpenOptions::new().read(true).write(true).open(path).with_context(name)?;
+    let image = std::fs::read(path).with_context(name)?;
+    if !is_unfinished(&image) {
+        let mut copy = image.clone();
+        widen_sector_count(&mut copy);
+        check(&copy).with_context(name)?;
+    }
+    Ok(image)
+}
+
+/// Whether the file service was writing a batch of changes when the power failed: the journal of the volume has a header.
+fn is_unfinished(image: &[u8]) -> bool {
+    is_boot_sector(image) && image.chunks(SECTOR as usize).any(|sector| sector.starts_with(JOURNAL))
+}
+
+/// Checks an image, and returns the length of the volume in it (the image may be longer). ///
 /// # Errors
 /// What it is if no usable volume, and what is wrong with it.
 pub fn check(image: &[u8]) -> Result<usize, DiskError> {
@@ -105,11 +126,6 @@ pub fn check(image: &[u8]) -> Result<usize, DiskError> {
             false => DiskError::NotFat(error.to_string()),
         })?
         .info();
-    if geometry.kind() == FatKind::Fat12 {
-        return Err(DiskError::Unsupported(
-            "the volume is FAT12; FAT16 and FAT32 are supported (mkfs.vfat -F 16)".into(),
-        ));
-    }
     if geometry.sector_size() != SECTOR {
         let text = format!(
             "the volume has sectors of {} bytes; only {SECTOR} are supported (mkfs.vfat -S {SECTOR})",

@@ -111,7 +111,7 @@ fn clean_images_pass_and_are_cut_to_their_volume() {
 #[test]
 fn what_is_no_volume_is_called_so() {
     for image in [Vec::new(), vec![0; 100], vec![0; ROOM], b"text ".repeat(1000)] {
-        assert!(text(&image).starts_with("not a FAT16 or FAT32 volume"), "{}", text(&image));
+        assert!(text(&image).starts_with("not a FAT volume"), "{}", text(&image));
     }
     let mut partitioned = vec![0; ROOM];
     partitioned[510..512].copy_from_slice(&[0x55, 0xaa]);
@@ -125,7 +125,6 @@ fn what_is_not_supported_is_called_so() {
         hadris_fat::sync::format(&mut device, &options).expect("made");
         text(&device.into_inner())
     };
-    assert!(made(FatOptions::new().with_kind(FatKind::Fat12).with_cluster_size(32768)).contains("FAT12"));
     assert!(made(FatOptions::new().with_kind(FatKind::Fat16).with_sector_size(4096)).contains("sectors of 4096"));
 }
 

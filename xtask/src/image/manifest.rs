@@ -163,6 +163,8 @@ pub struct Manifest {
     pub blame_backoff: At<u32>,
     /// Services that it may bind to.
     pub callees: Vec<At<String>>,
+    /// Those of them that it can do without, on boards that do not have them.
+    pub optional_callees: Vec<String>,
     /// Programs that it may start.
     pub spawns: Vec<At<String>>,
     /// Argument of its constructor.
@@ -207,7 +209,8 @@ impl Manifest {
 pub fn without_absent(mut manifests: Vec<Manifest>) -> (Vec<Manifest>, Vec<String>) {
     let mut absent: Vec<String> = Vec::new();
     let gone = |manifest: &Manifest, absent: &[String]| {
-        let calls = manifest.callees.iter().any(|name| absent.contains(&name.value));
+        let needed = |name: &&At<String>| !manifest.optional_callees.contains(&name.value);
+        let calls = manifest.callees.iter().filter(needed).any(|name| absent.contains(&name.value));
         manifest.absent || (manifest.kind == Kind::Object && calls)
     };
     while let Some(index) = manifests.iter().position(|manifest| gone(manifest, &absent)) {
@@ -322,6 +325,8 @@ struct Table {
     calls: Vec<Spanned<Call>>,
     #[serde(default)]
     callees: Vec<Spanned<String>>,
+    #[serde(default)]
+    optional_callees: Vec<Spanned<String>>,
     #[serde(default)]
     spawns: Vec<Spanned<String>>,
     serial: Option<Spanned<bool>>,
@@ -539,6 +544,11 @@ pub fn read(file: &Path, text: &str, board: &Board) -> Result<Manifest, Problem>
             return Err(problem(lines.line(span), format!("{key}: move it to the tables of the boards")));
         }
     }
+    let called = |name: &Spanned<String>| table.callees.iter().any(|callee| callee.as_ref() == name.as_ref());
+    if let Some(name) = table.optional_callees.iter().find(|name| !called(name)) {
+        let text = format!("optional_callees: {} is none of the callees", name.as_ref());
+        return Err(problem(lines.line(&name.span()), text));
+    }
     let absent = !table.board.is_empty() && !table.board.contains_key(board.name);
     let hardware = match table.board.remove(board.name) {
         Some(hardware) => hardware.into_inner(),
@@ -599,6 +609,7 @@ pub fn read(file: &Path, text: &str, board: &Board) -> Result<Manifest, Problem>
         blame_limit: number(table.blame_limit, DEFAULT_BLAME_LIMIT),
         blame_backoff: number(table.blame_backoff, DEFAULT_BLAME_BACKOFF),
         callees: lines.all(table.callees),
+        optional_callees: table.optional_callees.into_iter().map(Spanned::into_inner).collect(),
         spawns: lines.all(table.spawns),
         argument: number(hardware.argument, 0),
         absent,

@@ -112,13 +112,21 @@ impl Herald {
 
     /// Tries to change what belongs to somebody else.
     fn trespass(&mut self, key: &str) {
-        let published = self.store.put(key, b"mine");
-        let withdrawn = self.store.withdraw(key.as_bytes());
-        for result in [published, withdrawn] {
+        for publish in [false, true] {
+            let result = match publish {
+                false => self.store.withdraw(key.as_bytes()).map(drop),
+                true => self.store.put(key, b"mine").map(drop),
+            };
             match result {
-                // `NotFound`: its owner has come to its end.
-                Err(CallError::Service(StoreError::NotOwner | StoreError::NotFound)) => {}
-                Ok(_) => self.wrong(format_args!("{key} could be changed")),
+                Err(CallError::Service(StoreError::NotOwner)) => {}
+                // Its owner has come to its end: the key is nobody's.
+                Err(CallError::Service(StoreError::NotFound)) => return,
+                // It has in between, as all are told to.
+                Ok(()) if publish && self.store.get(STOP, &mut [0; MAX_VALUE]).is_ok() => {
+                    let withdrawn = self.store.withdraw(key.as_bytes());
+                    self.check(key, withdrawn);
+                }
+                Ok(()) => self.wrong(format_args!("{key} could be changed")),
                 Err(error) => self.wrong(format_args!("{key}: {error}")),
             }
         }

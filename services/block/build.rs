@@ -1,0 +1,2 @@
+//! Links the binary as rt/link.rs says.
+include!("../rt/link.rs");
