@@ -1,6 +1,6 @@
 //! BeagleBoard: OMAP3530, Cortex-A8. No stock emulator models it, and this project has never run on one.
 
-use crate::{Board, Range};
+use crate::{Board, Loader, Range};
 
 /// The board.
 pub const BOARD: Board = Board {
@@ -17,6 +17,7 @@ pub const BOARD: Board = Board {
     // GPTIMER 2.
     tick: 38,
     emulator: None,
+    loader: Loader::of_ti("omap3_beagle"),
 };
 
 /// Megabytes of OMAP3 with registers that the kernel uses.

@@ -1,6 +1,6 @@
 //! BeagleBone Black: AM3358, Cortex-A8. No emulator at hand runs its boot loader, and this project has never run on one.
 
-use crate::{Board, Range};
+use crate::{Board, Loader, Range};
 
 /// The board.
 pub const BOARD: Board = Board {
@@ -35,6 +35,7 @@ pub const BOARD: Board = Board {
     // DMTIMER 2.
     tick: 68,
     emulator: None,
+    loader: Loader::of_ti("am335x_boneblack"),
 };
 
 /// The drivers of what the kernel needs.
