@@ -340,7 +340,7 @@ fn bad_options_are_explained() {
     for (arguments, expected) in [
         (&["--service", "nonsense"][..], &["no service nonsense", "timer"][..]),
         (&["--fault", "nonsense"], &["nonsense", "possible values"]),
-        (&["--service", "fs", "--fault", "interrupt-lost"], &["interrupt-lost does not apply", "no interrupts"]),
+        (&["--service", "fs", "--fault", "interrupt-lost"], &["interrupt-lost does not apply", "no interrupt"]),
         (&["--recovery", "nonsense"], &["nonsense"]),
         (&["--count", "0"], &["0"]),
         (&["--count", "many"], &["many"]),
