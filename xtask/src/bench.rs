@@ -142,6 +142,13 @@ impl fmt::Display for Amount {
 impl Bench {
     /// Boots the measuring program and shows what it found. Status 1 if a figure is missing.
     pub fn run(self, workspace: &Workspace) -> Result<ExitCode> {
+        let board = self.board.board;
+        if board.emulator.is_some_and(|emulator| !emulator.counter) {
+            let name = board.name;
+            return host::unusable(format!(
+                "{name} cannot be measured: the cycle counter of its emulated processor stands still"
+            ));
+        }
         let emulator = qemu::find()?;
         let system = System::build(workspace, self.board.board)?;
         let bootable = system.pack("bench", &[Start { program: PROGRAM, instances: 1, argument: 0 }], None)?;

@@ -27,6 +27,7 @@ pub const BOARD: Board = Board {
         machine: "cubieboard,usb=on",
         processors: &["cortex-a8"],
         hyp: false,
+        counter: false,
         options: &["-nic", "user"],
     }),
     loader: Loader {

@@ -64,6 +64,8 @@ pub struct Emulator {
     pub processors: &'static [&'static str],
     /// Whether it can start in HYP mode.
     pub hyp: bool,
+    /// Whether its cycle counter counts; that of an emulated Cortex-A8 is always 0.
+    pub counter: bool,
     /// Options that it needs: what its network interface is connected to, if the system does not use one.
     pub options: &'static [&'static str],
 }

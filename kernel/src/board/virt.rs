@@ -30,6 +30,7 @@ pub const BOARD: Board = Board {
         machine: "virt",
         processors: &["cortex-a15", "cortex-a7"],
         hyp: true,
+        counter: true,
         options: &["-nic", "none"],
     }),
     loader: Loader {
