@@ -3,11 +3,16 @@
 mod common;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use common::{converse, must, scratch, xtask};
+
+/// Real time after which an emulator of OMAP3 boards is taken to hang: such emulators are slow at NAND, which U-Boot reads first.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A card's file, and what the tool said about it.
 struct Card {
@@ -153,6 +158,70 @@ fn cubieboard_boots_through_its_boot_loader() {
     }
 }
 
+/// The OMAP3 boards, on the emulator that the environment names; without one these tests are left out, said. Such an emulator can
+/// neither count time by instructions, so that shares of processor time are what the host leaves, nor be left with a status: it is stopped when the
+/// boot loader speaks for the second time.
+#[track_caller]
+fn beagleboard_boots_and_starts_anew(board: &str, machine: &str) {
+    let emulator = std::env::var_os("CURIOS_QEMU_OMAP").expect("left out without CURIOS_QEMU_OMAP");
+    let (card, folder) = (card(board), scratch());
+    let file = folder.path().join("card.img");
+    must(fs::copy(&card.path, &file));
+    let mut command = Command::new(emulator);
+    command.args(["-M", machine, "-display", "none", "-monitor", "none", "-serial", "stdio"]);
+    command.arg("-drive").arg(format!("if=sd,cache=writeback,format=raw,file={}", file.display()));
+    let mut child = must(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn());
+    let (mut input, output) = (child.stdin.take().expect("a pipe"), child.stdout.take().expect("a pipe"));
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let mut output = BufReader::new(output);
+        let mut part = Vec::new();
+        while output.read_until(b' ', &mut part).is_ok_and(|count| count > 0) && sender.send(part.split_off(0)).is_ok()
+        {
+        }
+    });
+    let (end, mut text, mut lines) = (Instant::now() + PATIENCE, String::new(), RESET.iter());
+    while text.matches("U-Boot SPL 20").count() < 2 {
+        let Ok(part) = receiver.recv_timeout(end.saturating_duration_since(Instant::now())) else { break };
+        text.push_str(&String::from_utf8_lossy(&part));
+        if let (true, Some(line)) = (text.ends_with("\n> "), lines.next()) {
+            must(input.write_all(format!("{line}\r").as_bytes()));
+        }
+    }
+    must(child.kill());
+    must(child.wait());
+    drop(receiver);
+    reader.join().expect("it ends with the emulator");
+    let order = [
+        "U-Boot SPL 20",
+        "U-Boot 20",
+        "Found U-Boot script /boot.scr",
+        &format!("for {board}"),
+        "Verifying Checksum ... OK",
+        "XIP Kernel Image",
+        &format!("on {board}"),
+        "[demo] all                    24        24",
+        "saw 0 errors; 18 of 18 copies equal",
+        "the board starts anew",
+        "U-Boot SPL 20",
+    ];
+    let mut rest = text.as_str();
+    for expected in order {
+        let (_, behind) = rest.split_once(expected).unwrap_or_else(|| panic!("{expected:?}: {text}"));
+        rest = behind;
+    }
+}
+
+#[test]
+fn beagleboard_boots_through_its_boot_loader_and_starts_anew() {
+    beagleboard_boots_and_starts_anew("beagleboard", "beagle");
+}
+
+#[test]
+fn beagleboard_xm_boots_through_its_boot_loader_and_starts_anew() {
+    beagleboard_boots_and_starts_anew("beagleboard-xm", "beaglexm");
+}
+
 #[test]
 fn started_in_hyp_through_the_boot_loader() {
     let mut machine = virt_machine(virt());
@@ -173,9 +242,10 @@ fn a_damaged_kernel_on_the_card_is_noticed_by_the_boot_loader() {
     let mut machine = virt_machine(&damaged);
     // What it does next is to look for something else to boot, for ever.
     machine.args(["-no-reboot"]);
-    let mut child = must(machine.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped()).spawn());
+    let mut child = must(machine.stdin(Stdio::null()).stdout(Stdio::piped()).spawn());
     let output = child.stdout.take().expect("a pipe");
-    let found = std::io::BufRead::lines(std::io::BufReader::new(output))
+    let found = BufReader::new(output)
+        .lines()
         .map_while(Result::ok)
         .find(|line| line.contains("Bad Data CRC") || line.contains("[boot]"));
     must(child.kill());

@@ -25,6 +25,10 @@ use crate::workspace::Workspace;
 const SUITE: &str = "suite";
 /// The package of the end-to-end boots.
 const BOOTS: &str = "tests";
+/// Names an emulator of OMAP3 boards: `qemu-system-arm` with the machines `beagle` and `beaglexm`.
+const OMAP_EMULATOR: &str = "CURIOS_QEMU_OMAP";
+/// What the names of the tests have in common that need it.
+const OMAP_BOARDS: &str = "beagleboard";
 /// Programs that the end-to-end tests ask for a second opinion about cards, and Debian's packages that have them.
 const WITNESSES: [(&str, &str); 4] =
     [("dumpimage", "u-boot-tools"), ("sfdisk", "fdisk"), ("fsck.vfat", "dosfstools"), ("mcopy", "mtools")];
@@ -136,7 +140,7 @@ fn host_tests(workspace: &Workspace, filter: &str, tally: &mut Tally) -> Result<
     let tested = |package: &&Package| package.targets.iter().any(|target| target.test || target.doctest);
     let packages: Vec<&Package> =
         workspace.packages().into_iter().filter(|package| package.name.as_str() != BOOTS).filter(tested).collect();
-    cargo_test(workspace, &packages, filter, None, "host tests", tally)
+    cargo_test(workspace, &packages, filter, &[], None, "host tests", tally)
 }
 
 /// Installs what the end-to-end tests can do without, but are better with.
@@ -156,7 +160,15 @@ fn boot_tests(workspace: &Workspace, filter: &str, tally: &mut Tally) -> Result<
     let tool = std::env::current_exe().context("cannot find this tool's own file")?;
     let packages: Vec<&Package> =
         workspace.packages().into_iter().filter(|package| package.name.as_str() == BOOTS).collect();
-    cargo_test(workspace, &packages, filter, Some(&tool), "end-to-end boots", tally)
+    let skipped: &[&str] = if std::env::var_os(OMAP_EMULATOR).is_some() {
+        &[]
+    } else {
+        host::say(&format!(
+            "{OMAP_EMULATOR} names no emulator of OMAP3 boards: skipped are the tests that boot their cards"
+        ));
+        &["--skip", OMAP_BOARDS]
+    };
+    cargo_test(workspace, &packages, filter, skipped, Some(&tool), "end-to-end boots", tally)
 }
 
 /// Runs `cargo test`, shows its output, and counts. `tool` is this tool's own file, for tests that start it.
@@ -164,6 +176,7 @@ fn cargo_test(
     workspace: &Workspace,
     packages: &[&Package],
     filter: &str,
+    skipped: &[&str],
     tool: Option<&Path>,
     what: &str,
     tally: &mut Tally,
@@ -174,7 +187,7 @@ fn cargo_test(
     packages.iter().for_each(|package| {
         command.args(["--package", &package.id.repr]);
     });
-    command.args(["--", filter, "--format", "pretty"]).envs(tool.map(|tool| ("CURIOS_XTASK", tool)));
+    command.args(["--", filter, "--format", "pretty"]).args(skipped).envs(tool.map(|tool| ("CURIOS_XTASK", tool)));
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
